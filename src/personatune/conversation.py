@@ -1,0 +1,60 @@
+"""Message and Conversation: the one internal shape of a dialogue."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[str, ...] = get_args(Role)
+
+
+class Message(BaseModel):
+    """One turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    """Who speaks: the user, the character (`assistant`), or the stage direction before both (`system`)."""
+    content: str
+    """What is said, as it will be shown."""
+
+
+class Source(BaseModel):
+    """Where a conversation was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """The file, as the user named it."""
+    line: int
+    """The line it starts on, counted from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class Conversation(BaseModel):
+    """A list of messages, any number of turns, and where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: tuple[Message, ...]
+    """The turns in order; an optional system message first."""
+    source: Source | None = None
+    """Where it was read; findings and errors name it."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the user says, in order."""
+        return tuple(m.content for m in self.messages if m.role == "user")
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """What the character says, in order."""
+        return tuple(m.content for m in self.messages if m.role == "assistant")
+
+    def as_dicts(self) -> list[dict[str, str]]:
+        """The messages as chat templates and `messages` JSONL want them."""
+        return [{"role": m.role, "content": m.content} for m in self.messages]

@@ -1,0 +1,1 @@
+"""Automatic measurements of samples, one file each."""

@@ -1,0 +1,187 @@
+"""Persona: a character's folder, its persona.toml, and the system prompt of the honest rival `@prompted`."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from personatune import files
+from personatune.errors import PersonaError, UsageError, from_os_error
+
+PERSONA_FILE = "persona.toml"
+_FORBIDDEN_IN_NAMES = set('/\\:*?"<>|@')
+
+
+class Character(BaseModel):
+    """What `persona.toml` says, in the author's words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    """The character's name, as it is shown to people."""
+    summary: str = ""
+    """One line that says who the character is."""
+    description: str = ""
+    """Who the character is and the world around them."""
+    voice: str = ""
+    """How the character talks: sentences, habits, what they never do."""
+    greeting: str = ""
+    """What the character says when a chat opens."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Recipe keys that this character wants otherwise than the defaults."""
+    generation: dict[str, Any] = Field(default_factory=dict)
+    """Generation parameters that this character wants otherwise than the defaults."""
+
+
+class Persona:
+    """A persona folder: who the character is, the conversations, the suite, the runs."""
+
+    def __init__(self, folder: Path, character: Character) -> None:
+        self.folder = folder
+        self.character = character
+
+    @property
+    def name(self) -> str:
+        """The folder's name: how commands refer to the persona."""
+        return self.folder.resolve().name
+
+    @property
+    def train_file(self) -> Path:
+        """The conversations."""
+        return self.folder / "train.jsonl"
+
+    @property
+    def suite_file(self) -> Path:
+        """The test prompts."""
+        return self.folder / "suite.yaml"
+
+    @property
+    def runs_folder(self) -> Path:
+        """One folder a run."""
+        return self.folder / "runs"
+
+    @property
+    def store_file(self) -> Path:
+        """The record of data versions, runs and samples."""
+        return self.folder / ".personatune" / "store.db"
+
+    @property
+    def samples_folder(self) -> Path:
+        """Samples as JSONL, one file an evaluation or saved chat."""
+        return self.folder / ".personatune" / "samples"
+
+    @property
+    def system_prompt(self) -> str:
+        """The prompt that makes an untrained model play the character: the rival a trained run must beat."""
+        who = self.character
+        paragraphs = [f"You are {who.name}. Stay in character and answer as {who.name} would."]
+        paragraphs += [part.strip() for part in (who.summary, who.description) if part.strip()]
+        if who.voice.strip():
+            paragraphs.append(f"How {who.name} talks: {who.voice.strip()}")
+        return "\n\n".join(paragraphs)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Persona:
+        """Open a persona folder. Raises `PersonaError` when it is none, or its file is broken."""
+        folder = Path(folder)
+        path = folder / PERSONA_FILE
+        if not path.is_file():
+            if folder.is_dir():
+                raise PersonaError(
+                    f"{folder} is not a persona folder: it has no {PERSONA_FILE}",
+                    fix=f"personatune new NAME --from {folder}/YOUR_CONVERSATIONS.jsonl",
+                )
+            raise PersonaError(
+                f"there is no persona folder {str(folder)!r} here",
+                fix=_how_to_make(folder.name),
+            )
+        return cls(folder, read_character(path))
+
+
+def read_character(path: Path) -> Character:
+    """Read `persona.toml`. Raises `PersonaError` naming the file and, for bad TOML, the line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PersonaError(f"{path.name} is not UTF-8 text", where=path, fix="save it as UTF-8") from error
+    except OSError as error:
+        raise from_os_error(error, f"reading {path.name}") from error
+    try:
+        return Character.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else str(path)
+        raise PersonaError(
+            f"{path.name} is not valid TOML: {error}", where=where, fix="correct that line"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise PersonaError(
+            f"{path.name}: {key!r}: {first['msg']}",
+            where=f"{path}:{_line_of_key(text, str(first['loc'][0]))}",
+            fix=f"keys that it may have: {', '.join(Character.model_fields)}",
+        ) from error
+
+
+def builtin_names() -> list[str]:
+    """The characters that come with personatune."""
+    root = resources.files("personatune.personas")
+    return sorted(entry.name for entry in root.iterdir() if entry.joinpath(PERSONA_FILE).is_file())
+
+
+def copy_builtin(name: str, folder: Path) -> Persona:
+    """Make a persona folder from a built-in character. Raises when the folder exists."""
+    refuse_existing(folder)
+    for entry in resources.files("personatune.personas").joinpath(name).iterdir():
+        if entry.is_file() and not entry.name.startswith("."):
+            files.write_bytes(folder / entry.name, entry.read_bytes())
+    return Persona.open(folder)
+
+
+def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str | None) -> Persona:
+    """Make a persona folder from a template and given conversations; whole or not at all."""
+    refuse_existing(folder)
+    staging = folder.with_name(f".{folder.name}.new")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        template = resources.files("personatune.personas").joinpath("template.toml").read_text("utf-8")
+        files.write_text(staging / PERSONA_FILE, template.replace("{name}", display_name.replace('"', "'")))
+        files.write_text(staging / "train.jsonl", train_jsonl)
+        if suite_yaml is not None:
+            files.write_text(staging / "suite.yaml", suite_yaml.replace("{name}", display_name))
+        staging.rename(folder)
+    except OSError as error:
+        raise from_os_error(error, f"making {folder}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Persona.open(folder)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Refuse names that cannot be a folder's and folders that hold something already."""
+    name = folder.name
+    if not name or name.startswith((".", "-")) or _FORBIDDEN_IN_NAMES & set(name) or len(name) > 100:
+        raise UsageError(
+            f"{name!r} cannot be a persona's name", fix="use letters, digits, '-' and '_', as in: my-robot"
+        )
+    if folder.exists():
+        raise UsageError(f"{folder} exists already", fix="choose another name, or remove that folder first")
+
+
+def _how_to_make(name: str) -> str:
+    if name in builtin_names():
+        return f"personatune new {name}   (makes a folder of the built-in character)"
+    return f"personatune new {name} --from CONVERSATIONS.jsonl   (built in: {', '.join(builtin_names())})"
+
+
+def _line_of_key(text: str, key: str) -> int:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip().lstrip("[").startswith(key):
+            return number
+    return 1

@@ -1,0 +1,35 @@
+"""User settings and the offline switch, applied before any Hugging Face import."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Where converted starter models live: `PERSONATUNE_HOME`, or the operating system's cache folder."""
+    home = os.environ.get("PERSONATUNE_HOME")
+    return Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("personatune"))
+
+
+def apply(*, offline: bool = False) -> None:
+    """Set the environment that Hugging Face libraries read when they are imported.
+
+    With `offline`, they may not open a connection at all. Telemetry is always off.
+    """
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "0")
+    # Tokenising is a thousandth of the work here; forked tokenizer threads only print warnings.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+def is_offline() -> bool:
+    """Whether the hub may not be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

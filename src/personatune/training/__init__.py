@@ -1,0 +1,1 @@
+"""From a recipe and conversations to a run."""
