@@ -1,15 +1,15 @@
 """Every error a user can meet, each saying what happened, where, and what to do.
 
-    PersonatuneError                what every command catches and prints, without a traceback
-    ├── UsageError                  a flag, name or reference that makes no sense
-    ├── DataError                   conversations, suite or samples that cannot be read
-    ├── PersonaError                a persona folder or persona.toml that cannot be used
-    ├── RecipeError                 training choices that contradict each other or the model
-    ├── ModelError                  a model that is missing, gated, damaged or of the wrong kind
-    ├── RunError                    a run that is missing, damaged or busy
-    ├── StopTokenError              the proof that the stop token is trained failed
-    ├── StoreError                  the record of runs and samples cannot be read or written
-    └── ResourceError               the machine said no: disk, memory, permission, network
+PersonatuneError                what every command catches and prints, without a traceback
+├── UsageError                  a flag, name or reference that makes no sense
+├── DataError                   conversations, suite or samples that cannot be read
+├── PersonaError                a persona folder or persona.toml that cannot be used
+├── RecipeError                 training choices that contradict each other or the model
+├── ModelError                  a model that is missing, gated, damaged or of the wrong kind
+├── RunError                    a run that is missing, damaged or busy
+├── StopTokenError              the proof that the stop token is trained failed
+├── StoreError                  the record of runs and samples cannot be read or written
+└── ResourceError               the machine said no: disk, memory, permission, network
 """
 
 from __future__ import annotations

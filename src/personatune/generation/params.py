@@ -14,7 +14,7 @@ class GenerationParams(BaseModel):
     """How adventurous: 0 always takes the likeliest token, 1 draws as the model learned."""
     top_p: float = Field(0.95, gt=0.0, le=1.0)
     """Draw from the smallest set of tokens that holds this share of the probability."""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(64, ge=0)
     """Draw from the K likeliest tokens only; 0 is off."""
     min_p: float = Field(0.0, ge=0.0, lt=1.0)
     """Drop tokens less likely than this share of the likeliest one; 0 is off."""
@@ -30,7 +30,5 @@ class GenerationParams(BaseModel):
     @model_validator(mode="after")
     def _lengths_agree(self) -> GenerationParams:
         if self.min_new_tokens > self.max_new_tokens:
-            raise ValueError(
-                f"min_new_tokens ({self.min_new_tokens}) is over max_new_tokens ({self.max_new_tokens})"
-            )
+            raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is over max_new_tokens ({self.max_new_tokens})")
         return self

@@ -1,0 +1,80 @@
+"""The `messages` shape of OpenAI and Hugging Face: a list of turns with a role and a text."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from personatune.conversation import ROLES, Conversation, Message, Role, Source
+from personatune.errors import DataError
+
+SHAPE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
+
+_OTHER_NAMES: dict[str, Role] = {
+    "human": "user",
+    "prompter": "user",
+    "customer": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "model": "assistant",
+    "character": "assistant",
+    "developer": "system",
+}
+
+
+def sniff(row: dict[str, Any]) -> bool:
+    """Whether the row has `messages`."""
+    return "messages" in row
+
+
+def read(row: dict[str, Any], source: Source) -> Conversation:
+    """The conversation; keys beside `messages` are ignored. Raises `DataError`."""
+    return Conversation(messages=turns(row["messages"], "messages", source), source=source)
+
+
+def turns(value: Any, key: str, source: Source) -> tuple[Message, ...]:
+    """The list of messages under `key`. Raises `DataError` naming the message that is wrong, from 1."""
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{key!r} must be a list of messages with at least one in it", where=str(source))
+    return tuple(_turn(item, f"{key!r}, message {number}", source) for number, item in enumerate(value, start=1))
+
+
+def text_of(value: Any, place: str, source: Source) -> str:
+    """A text, or a list of text parts joined by line breaks; outer whitespace goes. Raises `DataError`."""
+    if isinstance(value, str):
+        return value.strip()
+    if not isinstance(value, list):
+        raise DataError(f"{place}: the content must be a text", where=str(source))
+    for number, part in enumerate(value, start=1):
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            kind = part.get("type") if isinstance(part, dict) else None
+            told = f" but has the type {kind!r}" if isinstance(kind, str) and kind != "text" else ""
+            raise DataError(
+                f'{place}: part {number} of the content must be {{"type": "text", "text": "..."}}{told}',
+                where=str(source),
+            )
+    return "\n".join(part["text"] for part in value).strip()
+
+
+def _turn(item: Any, place: str, source: Source) -> Message:
+    if not isinstance(item, dict):
+        raise DataError(f"{place} must be an object with role and content", where=str(source))
+    for key in ("role", "content"):
+        if key not in item:
+            has = f"; it has {', '.join(map(repr, list(item)[:6]))}" if item else ""
+            raise DataError(f"{place} has no {key!r}{has}", where=str(source))
+    role = item["role"]
+    if role not in ROLES:
+        raise DataError(f"{place}: unknown role {role!r}{_suggestion(role)}", where=str(source))
+    return Message(role=role, content=text_of(item["content"], place, source))
+
+
+def _suggestion(role: Any) -> str:
+    known = " or ".join(get_args(Role))
+    if not isinstance(role, str):
+        return f"; a role is {known}"
+    from rapidfuzz import process
+
+    meant = {**{name: name for name in ROLES}, **_OTHER_NAMES}
+    closest = process.extractOne(role.strip().lower(), meant.keys(), score_cutoff=75)
+    return f"; did you mean {meant[closest[0]]!r}?" if closest else f"; a role is {known}"

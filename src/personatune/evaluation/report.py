@@ -1,0 +1,202 @@
+"""Report: an evaluation as one HTML file that needs no network and can be shown around."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from personatune import files
+from personatune.evaluation import plots
+from personatune.evaluation.pointers import percent, pointers
+from personatune.evaluation.replies import LABELS, CaseView, case_views
+from personatune.evaluation.results import Evaluation
+from personatune.evaluation.signals.signal import Rate, rate
+from personatune.evaluation.words import word_count
+
+_LEVELS = {
+    "fail": ("Checks that must hold", "The suite's checks of level fail that did not hold."),
+    "warn": ("Checks that should hold", "The suite's checks of level warn that did not hold."),
+    "info": ("Checks that are only noted", "The suite's checks of level info that held."),
+}
+_DEEPEST = 4
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What a report shows beside the evaluation."""
+
+    character: str
+    """The character's name."""
+    metrics: Sequence[Mapping[str, Any]] = ()
+    """A run's training as rows of step, epoch, loss and heldout_nll; rows of several runs name theirs in `run`."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """How it was made: versions, run, data version; any names, texts, numbers, lists and nested dicts."""
+
+
+@dataclass(frozen=True)
+class RateRow:
+    """One contestant's rate in the table of signals."""
+
+    name: str
+    """The contestant, or the training data."""
+    colour: int | None
+    """The contestant's colour; None for the training data."""
+    rate: Rate
+    """The rate."""
+
+    @property
+    def percent(self) -> str:
+        """The rate for people."""
+        return percent(self.rate.rate)
+
+    @property
+    def interval(self) -> str:
+        """The interval for people."""
+        return f"{percent(self.rate.low)} to {percent(self.rate.high)}"
+
+
+@dataclass(frozen=True)
+class SignalView:
+    """One signal in the table."""
+
+    title: str
+    """Its name for people."""
+    meaning: str
+    """What is counted."""
+    tone: str
+    """`good` when more is better, `bad` when a count is of faults, `plain` when neither."""
+    rows: tuple[RateRow, ...]
+    """The contestants' rates."""
+
+
+def write_report(path: Path, evaluation: Evaluation, context: ReportContext) -> None:
+    """Write the report, whole or not at all."""
+    # A reply can hold half a surrogate pair, which no UTF-8 file can.
+    html = render_report(evaluation, context).encode("utf-8", "replace").decode("utf-8")
+    files.write_text(path, html)
+
+
+def render_report(evaluation: Evaluation, context: ReportContext) -> str:
+    """The report's HTML. Every word of a model or of the author's files is escaped."""
+    style, script = _part("report.css"), _part("report.js")
+    names = [contestant.name for contestant in evaluation.contestants]
+    environment = Environment(
+        loader=PackageLoader("personatune.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cases = case_views(evaluation)
+    return environment.get_template("report.html.j2").render(
+        character=context.character,
+        suite=evaluation.suite,
+        suite_file=Path(evaluation.suite.path).name if evaluation.suite.path else None,
+        names=names,
+        colours={name: number % plots.COLOURS for number, name in enumerate(names)},
+        contestants=evaluation.contestants,
+        signals=_signal_views(evaluation),
+        pointers=pointers(evaluation, context.metrics),
+        cases=cases,
+        kinds=list(dict.fromkeys(case.kind for case in evaluation.suite.cases)),
+        flags=_flags(cases),
+        labels=LABELS,
+        lengths=_length_plots(evaluation),
+        losses=_loss_plots(context.metrics),
+        made=_flat(context.made),
+        style=style,
+        script=script,
+        policy=_policy(style, script),
+    )
+
+
+def _signal_views(evaluation: Evaluation) -> list[SignalView]:
+    views = []
+    for signal in evaluation.signals:
+        rows = [
+            RateRow(contestant.name, number % plots.COLOURS, contestant.signals[signal.name])
+            for number, contestant in enumerate(evaluation.contestants)
+        ]
+        data = evaluation.reference.signals.get(signal.name)
+        if data is not None and data.n:
+            rows.append(RateRow("training data", None, data))
+        tone = "good" if signal.good else "bad"
+        views.append(SignalView(signal.title, signal.meaning, tone, tuple(rows)))
+    for level, (title, meaning) in _LEVELS.items():
+        rows = [
+            RateRow(contestant.name, number % plots.COLOURS, _held(failed) if level == "info" else failed)
+            for number, contestant in enumerate(evaluation.contestants)
+            if (failed := contestant.failed_checks.get(level))
+        ]
+        if rows:
+            views.append(SignalView(title, meaning, "plain" if level == "info" else "bad", tuple(rows)))
+    return views
+
+
+def _held(failed: Rate) -> Rate:
+    return rate(failed.n - failed.count, failed.n)
+
+
+def _flags(cases: Sequence[CaseView]) -> list[str]:
+    """The flags that occur, for the filter."""
+    tokens = {token for case in cases for token in case.tokens if "@" not in token}
+    return sorted(tokens - {"flagged"})
+
+
+def _length_plots(evaluation: Evaluation) -> Markup:
+    lengths = [
+        plots.Lengths(c.name, [word_count(sample.sample.reply) for sample in c.measured])
+        for c in evaluation.contestants
+    ]
+    training = evaluation.reference.words
+    return Markup("").join(plots.length_plot(lengths, training, width) for width in (plots.WIDE, plots.NARROW))
+
+
+def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+    """Each run's name and plots; one without a name when the rows name no run."""
+    runs = list(dict.fromkeys(str(row.get("run", "")) for row in metrics))
+    drawn = []
+    for run in runs:
+        rows = [row for row in metrics if str(row.get("run", "")) == run]
+        plot = Markup("").join(plots.loss_plot(rows, width) for width in (plots.WIDE, plots.NARROW))
+        if plot:
+            drawn.append((run, plot))
+    return drawn
+
+
+def _flat(value: Mapping[str, Any], name: str = "", depth: int = 1) -> list[tuple[str, str]]:
+    """A nested dict as lines of name and text: `versions, torch`: `2.11`."""
+    lines: list[tuple[str, str]] = []
+    for key, item in value.items():
+        full = f"{name}, {key}" if name else str(key)
+        if isinstance(item, Mapping) and depth < _DEEPEST:
+            lines += _flat(item, full, depth + 1)
+        elif isinstance(item, list | tuple):
+            lines.append((full, ", ".join(str(part) for part in item)))
+        else:
+            lines.append((full, "none" if item is None else str(item)))
+    return lines
+
+
+def _part(name: str) -> Markup:
+    return Markup(resources.files("personatune.evaluation").joinpath("templates", name).read_text("utf-8"))
+
+
+def _policy(style: str, script: str) -> str:
+    """The page may run its own style and script and nothing else."""
+    return (
+        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

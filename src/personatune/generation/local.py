@@ -1,0 +1,203 @@
+"""The engine on this machine: transformers, batched, streaming, every reply with its own chance.
+
+The same seed gives the same reply whatever is generated beside it, bit for bit. Three things see to that.
+Each reply draws from its own generator. Prompts are read one at a time and padded on the left to a length
+that depends on the prompt alone, and only replies of equal padded length share a batch. And a batch never
+has fewer than `MIN_ROWS` rows, because matrix libraries add up in another order for very few rows, and from
+then on in the same order (a test compares the replies).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from personatune.data.render import prompt_ids
+from personatune.errors import UsageError
+from personatune.generation.engine import Request, Sample
+from personatune.generation.sampling import generator, next_token
+
+MIN_ROWS = 8
+MAX_ROWS = 32
+PAD_TO = 32
+"""Prompts are padded to a multiple of this many tokens."""
+
+
+class LocalEngine:
+    """Generates with a causal model of transformers and its tokenizer, which holds a chat template."""
+
+    def __init__(self, model: Any, tokenizer: Any, stop_ids: Sequence[int]) -> None:
+        self._model = model.eval()
+        self.tokenizer = tokenizer
+        self.stop_ids = tuple(stop_ids)
+        self.context = int(model.config.get_text_config().max_position_embeddings)
+        """The most tokens that prompt and reply may have together."""
+
+    def generate(
+        self, requests: Sequence[Request], *, on_sample: Callable[[int, Sample], None] | None = None
+    ) -> list[Sample]:
+        """Answer all requests, in batches of equal padded prompt length."""
+        samples: dict[int, Sample] = {}
+        for batch in self._batches(requests):
+            for reply in self._decode(batch):
+                if isinstance(reply, _Reply):
+                    samples[reply.index] = reply.sample(self)
+                    if on_sample:
+                        on_sample(reply.index, samples[reply.index])
+        return [samples[i] for i in range(len(requests))]
+
+    def stream(self, request: Request) -> Iterator[str | Sample]:
+        """Yield text as soon as whole characters are known, then the sample."""
+        (batch,) = self._batches([request])
+        shown = ""
+        for event in self._decode(batch):
+            if isinstance(event, _Reply):
+                sample = event.sample(self)
+                yield sample.reply[len(shown) :]
+                yield sample
+                return
+            text = self.text(batch[0].new)
+            # Hold back an unfinished character, and white space that the finished reply would strip.
+            if not text.endswith("\ufffd") and text.startswith(shown) and len(text) > len(shown):
+                yield text[len(shown) :]
+                shown = text
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The words of a reply; control tokens inside it stay visible, since they are a fault to see."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False)).strip()
+
+    def prompt_length(self, request: Request) -> int:
+        """How many tokens the conversation so far takes."""
+        return len(prompt_ids(self.tokenizer, request.messages))
+
+    def _batches(self, requests: Sequence[Request]) -> list[list[_Reply]]:
+        groups: dict[int, list[_Reply]] = defaultdict(list)
+        for index, request in enumerate(requests):
+            ids = prompt_ids(self.tokenizer, request.messages)
+            room = self.context - len(ids)
+            if room < 1:
+                raise UsageError(
+                    f"the conversation has {len(ids)} tokens; this model reads {self.context}",
+                    fix="leave out earlier turns",
+                )
+            padded = -(-len(ids) // PAD_TO) * PAD_TO
+            groups[padded].append(_Reply(index, request, ids, min(request.params.max_new_tokens, room)))
+        batches = []
+        for _, group in sorted(groups.items()):
+            # Replies of one prompt stay together (it is read once); short limits do not wait for long ones.
+            group.sort(key=lambda r: (r.limit, r.prompt, r.index))
+            batches += [group[i : i + MAX_ROWS] for i in range(0, len(group), MAX_ROWS)]
+        return batches
+
+    @torch.inference_mode()
+    def _decode(self, batch: list[_Reply]) -> Iterator[_Reply | None]:
+        """Advance all replies token by token; yield None after each step and every reply when it is finished."""
+        padded = -(-len(batch[0].prompt) // PAD_TO) * PAD_TO
+        cache, logits = self._read_prompts(batch, padded)
+        device = self._model.device
+        mask = torch.zeros(len(batch), padded, dtype=torch.int64, device=device)
+        for row, reply in enumerate(batch):
+            mask[row, padded - len(reply.prompt) :] = 1
+        cache, mask, logits = _grow(cache, mask, logits)
+        alive: list[_Reply | None] = [*batch, *[None] * (len(mask) - len(batch))]
+        while True:
+            scores = logits.float().cpu()
+            tokens = torch.zeros(len(alive), 1, dtype=torch.int64)
+            for row, live in enumerate(alive):
+                if live is None:
+                    continue
+                tokens[row] = live.advance(scores[row], self.stop_ids)
+                if live.finished:
+                    alive[row] = None
+                    yield live
+            left = [row for row, live in enumerate(alive) if live is not None]
+            if not left:
+                return
+            yield None
+            if len(alive) > MIN_ROWS and len(left) <= len(alive) // 2:
+                rows = left + [left[0]] * max(0, MIN_ROWS - len(left))
+                chosen = torch.tensor(rows, device=device)
+                cache.batch_select_indices(chosen)
+                mask, tokens = mask[chosen], tokens[torch.tensor(rows)]
+                alive = [alive[row] if i < len(left) else None for i, row in enumerate(rows)]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            logits = self._model(
+                input_ids=tokens.to(device),
+                attention_mask=mask,
+                position_ids=mask.sum(1, keepdim=True) - 1,
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[:, -1]
+
+    def _read_prompts(self, batch: list[_Reply], padded: int) -> tuple[Any, Tensor]:
+        """Run each distinct prompt once, alone; return one cache with a row for every reply, and its logits."""
+        device = self._model.device
+        distinct = {tuple(reply.prompt): None for reply in batch}
+        caches, logits = [], []
+        for prompt in distinct:
+            ids = torch.zeros(1, padded, dtype=torch.int64, device=device)
+            ids[0, padded - len(prompt) :] = torch.tensor(prompt)
+            mask = torch.zeros_like(ids)
+            mask[0, padded - len(prompt) :] = 1
+            out = self._model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(1) - 1).clamp_min(0),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            caches.append(out.past_key_values)
+            logits.append(out.logits[:, -1])
+        cache = caches[0]
+        for index, layer in enumerate(cache.layers):
+            layer.keys = torch.cat([c.layers[index].keys for c in caches])
+            layer.values = torch.cat([c.layers[index].values for c in caches])
+        place = {prompt: row for row, prompt in enumerate(distinct)}
+        rows = torch.tensor([place[tuple(reply.prompt)] for reply in batch], device=device)
+        cache.batch_select_indices(rows)
+        return cache, torch.cat(logits)[rows]
+
+
+class _Reply:
+    """One reply on its way."""
+
+    def __init__(self, index: int, request: Request, prompt: list[int], limit: int) -> None:
+        self.index, self.request, self.prompt, self.limit = index, request, prompt, limit
+        self.new: list[int] = []
+        self.finished = False
+        self.stopped = False
+        self._chance = generator(request.params.seed)
+
+    def advance(self, logits: Tensor, stop_ids: Sequence[int]) -> int:
+        """Draw the next token, and note whether it ends the reply."""
+        params = self.request.params
+        forbidden = stop_ids if len(self.new) < params.min_new_tokens else ()
+        seen = (*self.prompt, *self.new) if params.repetition_penalty != 1 else ()
+        token = next_token(logits, params, seen, self._chance, forbidden)
+        self.new.append(token)
+        self.stopped = token in stop_ids
+        self.finished = self.stopped or len(self.new) >= self.limit
+        return token
+
+    def sample(self, engine: LocalEngine) -> Sample:
+        words = self.new[:-1] if self.stopped else self.new
+        return Sample(
+            messages=self.request.messages,
+            reply=engine.text(words),
+            finish_reason="stop" if self.stopped else "length",
+            token_ids=tuple(self.new),
+            params=self.request.params,
+        )
+
+
+def _grow(cache: Any, mask: Tensor, logits: Tensor) -> tuple[Any, Tensor, Tensor]:
+    """Repeat the first row until there are `MIN_ROWS`; the copies are computed and never read."""
+    if len(mask) >= MIN_ROWS:
+        return cache, mask, logits
+    rows = torch.tensor([*range(len(mask)), *[0] * (MIN_ROWS - len(mask))], device=mask.device)
+    cache.batch_select_indices(rows)
+    return cache, mask[rows], logits[rows]

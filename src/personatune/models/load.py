@@ -1,0 +1,93 @@
+"""Weights and tokenizer into memory: a base model, or a run on top of one."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from personatune.data import render
+from personatune.errors import ModelError
+from personatune.models import chat_template
+from personatune.models.device import Compute
+from personatune.models.resolve import ModelSource
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that can be asked or trained."""
+
+    model: Any
+    """A causal language model of transformers, on its device."""
+    tokenizer: Any
+    """Its tokenizer, with a chat template."""
+    stop_ids: tuple[int, ...]
+    """Every token that ends a reply."""
+
+
+def load_tokenizer(source: ModelSource, folder: Path | None = None) -> Any:
+    """The tokenizer of a model (or the one kept in a run's `folder`), with a chat template."""
+    from transformers import AutoTokenizer
+
+    with _plain_errors(source):
+        tokenizer = AutoTokenizer.from_pretrained(folder or source.folder, trust_remote_code=False)
+    return chat_template.ensure(tokenizer, source.model_type)
+
+
+def load_base(source: ModelSource, compute: Compute) -> Loaded:
+    """The untrained model."""
+    tokenizer = load_tokenizer(source)
+    model = _causal(source, source.folder, compute)
+    return Loaded(model, tokenizer, _stop_ids(tokenizer, model))
+
+
+def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loaded:
+    """A run's model: its whole weights, or the base with the run's adapter merged in."""
+    tokenizer = load_tokenizer(source, model_folder)
+    if (model_folder / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        base = _causal(source, source.folder, compute)
+        with _plain_errors(source), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = PeftModel.from_pretrained(base, model_folder).merge_and_unload()
+        from transformers import GenerationConfig
+
+        model.generation_config = GenerationConfig.from_pretrained(model_folder)
+    else:
+        model = _causal(source, model_folder, compute)
+    return Loaded(model, tokenizer, _stop_ids(tokenizer, model))
+
+
+def _causal(source: ModelSource, folder: Path, compute: Compute) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with _plain_errors(source), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=compute.torch_dtype, use_safetensors=True, trust_remote_code=False
+        )
+    return model.to(compute.device)
+
+
+def _stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    return render.stop_ids(tokenizer, model.generation_config.eos_token_id)
+
+
+@contextlib.contextmanager
+def _plain_errors(source: ModelSource) -> Iterator[None]:
+    """Say in our words which model cannot be loaded; keep the library's first line as the reason."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"the model {source.id} cannot be loaded: {reason}",
+            where=source.folder,
+            fix="check that its folder is whole and that it is a text model; or download it again",
+        ) from error

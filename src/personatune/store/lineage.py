@@ -1,0 +1,102 @@
+"""Lineage: what made this reply, and what was made from this data, each as one recursive query."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from personatune.errors import UsageError
+from personatune.store.store import Store
+
+# The longest way decides the depth, so that every node comes after all those it was reached from.
+_WALK = """
+WITH RECURSIVE walk (kind, id, depth, step) AS (
+    VALUES (?, ?, 0, NULL)
+    UNION
+    SELECT edges.{to}_kind, edges.{to}_id, walk.depth + 1, walk.id
+    FROM walk JOIN edges ON edges.{at}_kind = walk.kind AND edges.{at}_id = walk.id
+)
+SELECT kind, id, max(depth) AS depth, group_concat(DISTINCT step) AS steps,
+       (SELECT about FROM nodes WHERE nodes.kind = walk.kind AND nodes.id = walk.id) AS about
+FROM walk GROUP BY kind, id ORDER BY depth, kind, length(id), id
+"""
+
+
+class Node(BaseModel):
+    """One recorded thing in a line of descent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    """data, run, evaluation or sample."""
+    id: str
+    """Its id in the store: a run's name, a data version's hash."""
+    depth: int
+    """Steps from what was asked for, by the longest way; 0 is what was asked for."""
+    reached_from: tuple[str, ...]
+    """The ids one step nearer to what was asked for."""
+    about: str
+    """A line about it."""
+
+
+def ancestors(store: Store, ref: str) -> list[Node]:
+    """What `ref` was made from: itself first, then its parents, and theirs, down to the data version.
+
+    `ref` is a run (`r1`), an evaluation (`e1`), a sample (`s12`) or the beginning of a data version's hash.
+    Raises `UsageError` when it is unknown or fits several data versions.
+    """
+    return _walk(store, ref, at="child", to="parent")
+
+
+def descendants(store: Store, ref: str) -> list[Node]:
+    """What was made from `ref`: itself first, then all that descends from it. Raises as `ancestors` does."""
+    return _walk(store, ref, at="parent", to="child")
+
+
+def resolve(store: Store, ref: str) -> tuple[str, str]:
+    """The kind and the whole id that `ref` stands for; an exact id wins over the beginning of a hash.
+
+    Raises `UsageError` when it is unknown or fits several data versions.
+    """
+    ref = ref.strip()
+    found = store.query("SELECT kind, id FROM nodes WHERE id = ?", (ref,))
+    if not found and ref:
+        found = store.query(
+            "SELECT 'data', id FROM datasets WHERE substr(id, 1, length(?)) = ? ORDER BY created", (ref, ref)
+        )
+    if not found:
+        raise UsageError(
+            f"nothing recorded here is called {ref!r}", where=store.path, fix=f"name {_what_there_is(store)}"
+        )
+    if len(found) > 1:
+        ids = ", ".join(row[1][: len(ref) + 8] for row in found[:5])
+        raise UsageError(
+            f"{ref!r} is the beginning of {len(found)} data versions: {ids}", fix="give more of the hash"
+        )
+    return found[0][0], found[0][1]
+
+
+def _walk(store: Store, ref: str, *, at: str, to: str) -> list[Node]:
+    rows = store.query(_WALK.format(at=at, to=to), resolve(store, ref))
+    return [
+        Node(
+            kind=row["kind"],
+            id=row["id"],
+            depth=row["depth"],
+            reached_from=tuple(row["steps"].split(",")) if row["steps"] else (),
+            about=row["about"] or "",
+        )
+        for row in rows
+    ]
+
+
+def _what_there_is(store: Store) -> str:
+    last = {row[0]: row[1] for row in store.query("SELECT kind, last FROM counters")}
+    kinds = (
+        ("run", "a run up to r"),
+        ("evaluation", "an evaluation up to e"),
+        ("sample", "a sample up to s"),
+    )
+    choices = [f"{phrase}{last[kind]}" for kind, phrase in kinds if last[kind]]
+    latest = store.query("SELECT id FROM datasets ORDER BY created DESC LIMIT 1")
+    choices += [f"a data version by its hash, as {row[0][:8]}" for row in latest]
+    return ", ".join(choices) if choices else "something once it is recorded: nothing is yet"

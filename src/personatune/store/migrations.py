@@ -1,0 +1,150 @@
+"""The schema, and how a database is brought to it: migrations that are appended to and never edited.
+
+    datasets <── dataset_rows ──> conversations        a version's rows, each text kept once
+        ^
+       runs <── runs (parent)
+        ^
+     samples <── samples (parent)
+        └──> evaluations
+
+    edges    child -> parent, from the foreign keys above; what was made from what
+    nodes    every recorded thing by kind and id, with a line about it
+    counters the last number given for each kind of id, so that none is given twice
+
+A later kind of record appends a migration that makes its table and makes the two views anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from personatune.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+SET = "personatune"
+"""The name of our migrations in the table where sqlite-utils keeps what was applied."""
+
+
+def m001_data_runs_evaluations_samples(db: Database) -> None:
+    """The first tables."""
+    for statement in (
+        "CREATE TABLE counters (kind TEXT PRIMARY KEY, last INTEGER NOT NULL)",
+        "INSERT INTO counters VALUES ('run', 0), ('evaluation', 0), ('sample', 0)",
+        """CREATE TABLE datasets (
+            id TEXT PRIMARY KEY, created TEXT NOT NULL, rows INTEGER NOT NULL, source TEXT NOT NULL)""",
+        "CREATE TABLE conversations (hash TEXT PRIMARY KEY, json TEXT NOT NULL)",
+        """CREATE TABLE dataset_rows (
+            dataset TEXT NOT NULL REFERENCES datasets(id),
+            position INTEGER NOT NULL,
+            row_hash TEXT NOT NULL,
+            conversation TEXT NOT NULL REFERENCES conversations(hash),
+            PRIMARY KEY (dataset, position))""",
+        """CREATE TABLE runs (
+            name TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE,
+            created TEXT NOT NULL, finished TEXT, status TEXT NOT NULL,
+            dataset TEXT REFERENCES datasets(id), model TEXT NOT NULL, parent TEXT REFERENCES runs(name),
+            manifest TEXT NOT NULL)""",
+        """CREATE TABLE evaluations (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE,
+            created TEXT NOT NULL, suite TEXT NOT NULL, contestants TEXT NOT NULL,
+            samples_file TEXT, report_file TEXT, summary TEXT NOT NULL)""",
+        """CREATE TABLE samples (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE,
+            created TEXT NOT NULL, origin TEXT NOT NULL, contestant TEXT NOT NULL,
+            run TEXT REFERENCES runs(name), evaluation TEXT REFERENCES evaluations(id),
+            "case" TEXT, turn INTEGER NOT NULL, messages TEXT NOT NULL, reply TEXT NOT NULL,
+            finish_reason TEXT NOT NULL, token_ids TEXT NOT NULL, parameters TEXT NOT NULL,
+            seed INTEGER NOT NULL, parent TEXT REFERENCES samples(id))""",
+        "CREATE INDEX runs_by_dataset ON runs (dataset)",
+        "CREATE INDEX runs_by_parent ON runs (parent)",
+        "CREATE INDEX samples_by_run ON samples (run)",
+        "CREATE INDEX samples_by_evaluation ON samples (evaluation)",
+        "CREATE INDEX samples_by_parent ON samples (parent)",
+        # An evaluation is made from its samples, not they from it: what made a reply is its own run alone,
+        # never the other contestants that the evaluation asked as well.
+        """CREATE VIEW edges (child_kind, child_id, parent_kind, parent_id) AS
+            SELECT 'run', name, 'data', dataset FROM runs WHERE dataset IS NOT NULL
+            UNION ALL SELECT 'run', name, 'run', parent FROM runs WHERE parent IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'run', run FROM samples WHERE run IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'sample', parent FROM samples WHERE parent IS NOT NULL
+            UNION ALL SELECT 'evaluation', evaluation, 'sample', id FROM samples
+                WHERE evaluation IS NOT NULL""",
+        """CREATE VIEW nodes (kind, id, about) AS
+            SELECT 'data', id, rows || ' conversations of ' || source FROM datasets
+            UNION ALL SELECT 'run', name, model || ', ' || status FROM runs
+            UNION ALL SELECT 'evaluation', id, 'suite ' || substr(suite, 1, 8) FROM evaluations
+            UNION ALL SELECT 'sample', id, contestant || ': ' || substr(reply, 1, 60) FROM samples""",
+    ):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_data_runs_evaluations_samples,)
+"""In the order they are applied. Append only: a store in use has the earlier ones already."""
+
+
+def bring_up_to_date(connection: sqlite3.Connection, path: Path, *, keep_copy: bool) -> None:
+    """Apply what is missing, all or nothing.
+
+    With `keep_copy` an existing database is first copied beside `path`, as `store.db.before-N`.
+    Raises `StoreError` when the database was made by a newer personatune or by another program.
+    """
+    if _applied(connection, path) == len(MIGRATIONS):
+        return
+    from sqlite_utils import Database, Migrations  # slow: numpy; met only when there is something to migrate
+
+    migrations = Migrations(SET)
+    for migration in MIGRATIONS:
+        migrations()(migration)
+    database = Database(connection, execute_plugins=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Counted again: another process may have been faster.
+        if (applied := _applied(connection, path)) < len(MIGRATIONS):
+            if applied and keep_copy:
+                _copy(path, path.with_name(f"{path.name}.before-{applied + 1}"))
+            migrations.apply(database)
+            if connection.execute("PRAGMA foreign_key_check").fetchone():
+                raise StoreError("the new schema would lose what rows were made from", where=path)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _applied(connection: sqlite3.Connection, path: Path) -> int:
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "_sqlite_migrations" not in tables:
+        if tables:
+            raise StoreError(f"{path.name} is a database of another program", where=path, fix="move it away")
+        return 0
+    found = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (SET,)
+    )
+    names = [row[0] for row in found]
+    known = [migration.__name__ for migration in MIGRATIONS]
+    if names != known[: len(names)]:
+        raise StoreError(
+            f"{path.name} was written by a newer personatune than this one",
+            where=path,
+            fix="pip install --upgrade personatune",
+        )
+    return len(names)
+
+
+def _copy(path: Path, copy: Path) -> None:
+    # A connection of its own, which sees what was committed last; renamed once it is whole.
+    temporary = copy.with_name(f".{copy.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    with (
+        contextlib.closing(sqlite3.connect(path)) as source,
+        contextlib.closing(sqlite3.connect(temporary)) as target,
+    ):
+        source.backup(target)
+    temporary.replace(copy)

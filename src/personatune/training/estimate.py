@@ -1,0 +1,81 @@
+"""How much memory and time a run will take, said before its first step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from personatune.errors import ResourceError
+from personatune.training.loss import BLOCK_BYTES
+from personatune.training.recipe import Recipe
+from personatune.training.trainee import Trainee
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A forecast."""
+
+    bytes: int
+    """Peak memory of the process (on a GPU: of the device)."""
+    seconds: float
+    """Training time without loading."""
+
+
+def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
+    """Bytes: weights, gradients and AdamW's two moments for trained ones, activations, one block of logits.
+
+    An activation costs about 34 bytes a token, layer and hidden unit in bf16 (Korthikanti et al., 2022,
+    "Reducing Activation Recomputation", eq. 1, without dropout masks), plus the adapters' fp32 inputs.
+    """
+    config = trainee.causal[0].config.get_text_config()
+    weights = sum(p.numel() * p.element_size() for p in trainee.parameters())
+    trained = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
+    width = max(config.hidden_size, getattr(config, "intermediate_size", config.hidden_size))
+    activations = longest_batch_tokens * config.num_hidden_layers * (20 * config.hidden_size + 14 * width)
+    interpreter = 700 << 20  # torch, transformers and the tokenizer, measured
+    kept = 2 if recipe.method == "lora" else 3
+    return int(weights + trained * 4 * 3 + activations * kept + BLOCK_BYTES + interpreter)
+
+
+def seconds(trainee: Trainee, tokens: int, labelled: int) -> float:
+    """Seconds for the whole run, from model FLOPs and a speed measured now on this device.
+
+    FLOPs per token: 2 a weight forward, 2 backward to the activations and, for trained weights, 2 more
+    (Kaplan et al., 2020, "Scaling Laws", section 2.1); the output layer works on labelled tokens alone.
+    """
+    total, trained = trainee.count()
+    config = trainee.causal[0].config.get_text_config()
+    embedding = config.vocab_size * config.hidden_size
+    body = max(0, total - embedding)
+    flops = tokens * (4 * body + 2 * trained) + labelled * 4 * embedding
+    forecast: float = flops / (_speed(trainee._head[0].weight) * 0.4)  # the share of peak that steps reach, measured
+    return forecast
+
+
+def refuse_if_too_big(needed: int, device: str) -> None:
+    """Raise `ResourceError` when the forecast is beyond what the machine has free."""
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+    else:
+        free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if needed > free:
+        raise ResourceError(
+            f"training would need about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free",
+            fix="--batch-size 1 --accumulate 4, a smaller --max-tokens, --method lora, or a smaller --model",
+        )
+
+
+def _speed(like: torch.Tensor) -> float:
+    """FLOP/s of a matrix product of the kind that dominates: a few hundred tokens through a wide layer."""
+    a: Any = torch.randn(512, 1024, device=like.device).to(like.dtype)
+    b: Any = torch.randn(1024, 4096, device=like.device).to(like.dtype)
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        float((a @ b)[0, 0])
+        best = min(best, time.perf_counter() - start)
+    return 2 * 512 * 1024 * 4096 / best

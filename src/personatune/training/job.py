@@ -1,0 +1,97 @@
+"""Which run this is: the interrupted one that the same command began, or a new one; and its record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from personatune import files
+from personatune.conversation import Conversation
+from personatune.data.load import to_jsonl
+from personatune.data.version import row_hash, version_of
+from personatune.models.device import Compute
+from personatune.models.resolve import ModelSource
+from personatune.persona import Persona
+from personatune.store.records import DatasetVersion, RunRecord, now
+from personatune.store.store import Store
+from personatune.training import manifest
+from personatune.training.recipe import Recipe, write_recipe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made from, beside its recipe."""
+
+    conversations: Sequence[Conversation]
+    source: ModelSource
+    compute: Compute
+
+
+@dataclass
+class Job:
+    """A run at work: its manifest grows until it is finished."""
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    manifest: dict[str, Any]
+    resumed: bool
+
+    def record(self, store: Store, changes: dict[str, Any]) -> None:
+        """Write what is new into the manifest, and into the store after it."""
+        self.manifest.update(changes)
+        manifest.write(self.folder, self.manifest)
+        ended = now() if "status" in changes else None
+        store.update_run(self.name, status=self.manifest["status"], finished=ended, manifest=self.manifest)
+
+
+def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fresh: bool) -> Job:
+    """The interrupted run that the same recipe, data, model and device began, or (always when `fresh`) a new one."""
+    resolved = recipe.resolved()
+    version = version_of(inputs.conversations)
+    compute = inputs.compute
+    fingerprint = files.content_hash(
+        resolved.model_dump_json(), version, inputs.source.sha256, compute.device, compute.dtype
+    )
+    for record in reversed(store.runs()) if not fresh else ():
+        folder, made = persona.runs_folder / record.name, record.manifest
+        if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
+            return Job(record.name, folder, resolved, made, resumed=True)
+    store.add_dataset(
+        DatasetVersion(id=version, rows=len(inputs.conversations), source=persona.train_file.name),
+        [(row_hash(c), to_jsonl([c]).strip()) for c in inputs.conversations],
+    )
+    name = store.next_run_name()
+    folder = persona.runs_folder / name
+    made = {
+        "run": name,
+        "persona": persona.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": "training",
+        "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
+        "fingerprint": fingerprint,
+        "data": {"version": version, "file": persona.train_file.name, "rows": len(inputs.conversations)},
+        "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
+        "model": {
+            "id": inputs.source.id,
+            "hash": inputs.source.sha256,
+            "type": inputs.source.model_type,
+            "folder": str(inputs.source.folder),
+        },
+        "seed": resolved.seed,
+        "device": compute.device,
+        "dtype": compute.dtype,
+        "device_reason": compute.reason,
+        "versions": manifest.versions(),
+        "git": manifest.git_state(persona.folder),
+    }
+    manifest.write(folder, made)
+    write_recipe(folder / "recipe.toml", resolved)
+    for notice, text in inputs.source.notices.items():
+        files.write_bytes(folder / notice, text)
+    store.add_run(RunRecord(name=name, dataset=version, model=inputs.source.id, manifest=made))
+    return Job(name, folder, resolved, made, resumed=False)

@@ -1,0 +1,304 @@
+"""From a file of conversations to a character: the main path, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import gc
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from personatune import files
+from personatune.conversation import Conversation
+from personatune.data.doctor import examine
+from personatune.data.load import load
+from personatune.data.render import Rendered, Tokenizer, render
+from personatune.data.split import Split, split
+from personatune.errors import DataError, RunError
+from personatune.models.device import Compute, choose
+from personatune.models.resolve import resolve
+from personatune.persona import Persona
+from personatune.store.store import Store
+from personatune.training import events, manifest
+from personatune.training.job import Inputs, Job, claim
+from personatune.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a run is made, beside the recipe."""
+
+    listen: events.Listener = events.ignore
+    """Told everything that happens."""
+    stop: Event = field(default_factory=Event)
+    """Set it to pause the run after the step it is in."""
+    fresh: bool = False
+    """Begin a new run even when an interrupted one could go on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training, finished or paused."""
+
+    name: str
+    """`r1`, `r2`, ..."""
+    folder: Path
+    """Where everything of it lies."""
+    manifest: dict[str, Any]
+    """What made it, and what came of it."""
+
+    @property
+    def finished(self) -> bool:
+        """False when it was paused and can go on."""
+        return bool(self.manifest["status"] == "finished")
+
+
+def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions | None = None) -> Run:
+    """Fine-tune the recipe's model on the persona's conversations; go on where an equal run was interrupted.
+
+    Returns when the run is finished, or paused by `options.stop`. Raises a `PersonatuneError` for whatever
+    the user can mend; what was saved before stays.
+    """
+    recipe, options = recipe or Recipe(), options or TrainOptions()
+    listen = options.listen
+    started = time.monotonic()
+    from personatune.training.probe import probe
+
+    conversations = load(persona.train_file)
+    refuse_unsound(conversations)
+    source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
+    compute = choose(recipe.device, recipe.dtype)
+    listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
+    inputs = Inputs(conversations, source, compute)
+    parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
+
+    with Store.open(persona.store_file) as store:
+        job = claim(persona, store, recipe, inputs, fresh=options.fresh)
+        busy = RunError(f"{job.name} is being trained by another process", fix="wait for it, or use: --fresh")
+        with files.locked(job.folder / ".lock", busy):
+            if job.resumed:
+                listen(events.Note(f"going on with {job.name}, which was interrupted"))
+            try:
+                if "trained" not in job.manifest:
+                    job.record(store, _train(job, inputs, parts, options, started))
+                if "trained" in job.manifest:
+                    samples = probe(f"{persona.name}@{job.name}", job, inputs, parts.heldout or parts.train, listen)
+                    store.add_samples(samples)
+                    stopped = sum(sample.finish_reason == "stop" for sample in samples)
+                    stop = {**job.manifest["stop"], "probes": len(samples), "stopped": stopped}
+                    job.record(store, {"stop": stop, "status": "finished", "finished": job.manifest["trained"]})
+            except KeyboardInterrupt:
+                job.record(store, {"status": "interrupted"})
+                raise
+            except Exception as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                job.record(store, {"status": "failed", "error": reason})
+                raise
+            if job.manifest["status"] == "finished":
+                for scratch in ("checkpoints", "best"):
+                    shutil.rmtree(job.folder / scratch, ignore_errors=True)
+    return Run(job.name, job.folder, job.manifest)
+
+
+def refuse_unsound(conversations: Sequence[Conversation]) -> None:
+    """Raise `DataError` for rows that cannot be trained on, as the data doctor finds them."""
+    errors = examine(conversations).of_level("error")
+    if errors:
+        first = errors[0]
+        more = f" (and {len(errors) - 1} other kinds of error)" if len(errors) > 1 else ""
+        raise DataError(
+            f"{first.message}{more}",
+            where=", ".join(first.places[:5]),
+            fix=f"{first.remedy}   all findings: personatune data check",
+        )
+
+
+# --- the training itself ---------------------------------------------------------------------------------
+
+
+def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, started: float) -> dict[str, Any]:
+    """Load, prove, train, keep the best, save; return what the manifest should say.
+
+    The result has the key `trained` only when the last step was taken and `model/` is whole.
+    """
+    from personatune.models.load import load_base
+    from personatune.training import batches, checkpoints, estimate, trainer
+    from personatune.training.proof import prove
+    from personatune.training.trainee import Trainee
+
+    recipe, source, compute, listen = job.recipe, inputs.source, inputs.compute, options.listen
+    _seed_everything(recipe.seed)
+    listen(events.Stage("loading the model", 0.0))
+    loaded = load_base(source, compute)
+    tokenizer = loaded.tokenizer
+
+    rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
+    closing = prove(tokenizer, rows.conversations, rows.rendered)
+
+    nll_before = job.manifest.get("heldout", {}).get("nll_before")
+    base = Trainee(loaded.model)
+    if nll_before is None and heldout.rendered:
+        listen(events.Stage("scoring the held-out replies before training", 0.5))
+        nll_before = base.nll(heldout.rendered)
+    learn = _turn_rows(loaded.model, tokenizer, rows.rendered, closing)
+    if learn:
+        names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
+        listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
+    trainee = Trainee(loaded.model, recipe, learn)
+    trainee.train()
+
+    lengths = [len(r.token_ids) for r in rows.rendered]
+    plan = batches.plan(
+        lengths,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        accumulate=recipe.accumulate,
+        seed=recipe.seed,
+    )
+    used, padding = plan.tokens(lengths)
+    labelled = sum(sum(r.labelled) for r in rows.rendered) * recipe.epochs
+    widest = max(max(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
+    needed = estimate.memory(trainee, recipe, widest)
+    estimate.refuse_if_too_big(needed, compute.device)
+    forecast = estimate.seconds(trainee, used + padding, labelled)
+
+    checkpoint = checkpoints.latest_checkpoint(job.folder)
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    checkpoints.forget_after(job.folder, done)
+    share_left = 1 - done / plan.steps
+    listen(events.Planned(job.name, recipe.epochs, plan.steps, done, forecast * share_left, needed))
+    seconds_load = time.monotonic() - started
+    files.write_json(job.folder / "heldout.json", [str(c.source) for c in heldout.conversations])
+    job.manifest["heldout"] = {"conversations": len(heldout.rendered), "nll_before": nll_before}
+    manifest.write(job.folder, job.manifest)
+
+    watch = trainer.Watch(job.folder, plan, lengths, heldout.rendered, recipe, listen, options.stop, done)
+    the_trainer, reporter = trainer.build(trainee, watch, rows.rendered, compute.device)
+    begun = time.monotonic()
+    if done < plan.steps:
+        the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    step = int(the_trainer.state.global_step)
+    reporter.close()
+    facts: dict[str, Any] = {
+        "status": "training" if step >= plan.steps else "interrupted",
+        "data": {**job.manifest["data"], "train": len(rows.rendered), "heldout": len(heldout.rendered)},
+        "parameters": dict(zip(("total", "trainable"), trainee.count(), strict=True)),
+        "seconds": {"load": round(seconds_load, 2), "train": round(time.monotonic() - begun, 2)},
+        "epochs": recipe.epochs,
+        "steps": plan.steps,
+        "steps_done": step,
+        "tokens": {"trained": used, "padding": padding, "labelled": labelled},
+        "loss": checkpoints.loss_range(job.folder),
+        "peak_memory_bytes": trainer.peak_memory(compute.device),
+        "stop": {"end_of_turn": closing, "ids": list(loaded.stop_ids)},
+    }
+    if step < plan.steps:
+        return facts
+
+    best_step, best_nll, best_epoch = checkpoints.best_so_far(job.folder)
+    if recipe.keep == "heldout" and heldout.rendered:
+        trainee.load_trainable(job.folder / "best")
+    else:
+        best_step, best_epoch = plan.steps, float(recipe.epochs)
+        best_nll = checkpoints.last_heldout(job.folder) or math.nan
+    job.manifest["heldout"].update(
+        nll_after=best_nll if heldout.rendered else None, best_step=best_step, best_epoch=best_epoch
+    )
+    listen(events.Stage("saving", 0.9))
+    _save(job, trainee, tokenizer, loaded.stop_ids, compute)
+    facts["trained"] = datetime.now(UTC).isoformat(timespec="seconds")
+    del the_trainer, trainee, base, loaded
+    gc.collect()
+    return facts
+
+
+@dataclass(frozen=True)
+class _Rows:
+    conversations: list[Conversation]
+    rendered: list[Rendered]
+
+
+def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.Listener) -> tuple[_Rows, _Rows]:
+    """Token ids of both parts; conversations over the limit lose their last exchanges, never a row."""
+    shortened: list[str] = []
+    both = []
+    for part in (parts.train, parts.heldout):
+        kept, rendered = [], []
+        for conversation in part:
+            fitting, row = _fit(tokenizer, conversation, limit)
+            if fitting is not conversation:
+                shortened.append(str(conversation.source))
+            kept.append(fitting)
+            rendered.append(row)
+        both.append(_Rows(kept, rendered))
+    if shortened:
+        listen(
+            events.Note(
+                f"{len(shortened)} conversations are over {limit} tokens and were cut after the last exchange "
+                f"that fits: {', '.join(shortened[:3])}{' ...' if len(shortened) > 3 else ''}"
+            )
+        )
+    return both[0], both[1]
+
+
+def _fit(tokenizer: Tokenizer, conversation: Conversation, limit: int) -> tuple[Conversation, Rendered]:
+    fitting = conversation
+    row = render(tokenizer, fitting)
+    while len(row.token_ids) > limit:
+        messages = fitting.messages[:-2]
+        if not any(m.role == "assistant" for m in messages):
+            raise DataError(
+                f"a single exchange has {len(row.token_ids)} tokens; the limit is {limit}",
+                where=str(conversation.source),
+                fix=f"shorten it, or use: --max-tokens {len(row.token_ids)}",
+            )
+        fitting = fitting.model_copy(update={"messages": messages})
+        row = render(tokenizer, fitting)
+    return fitting, row
+
+
+def _turn_rows(model: Any, tokenizer: Any, rendered: Sequence[Rendered], closing: int) -> tuple[list[int], Any] | None:
+    """The turn tokens that the model never learned, with embedding rows to start from; None when it knows them."""
+    from personatune.models.turn_tokens import starting_rows, untrained
+
+    special = set(tokenizer.all_special_ids) | {
+        i for i, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    used = sorted({token for row in rendered[:20] for token in row.token_ids} & special - {tokenizer.bos_token_id})
+    embedding = model.get_input_embeddings().weight
+    unknown = untrained(embedding, used)
+    if not unknown:
+        return None
+    pause = tokenizer("\n\n", add_special_tokens=False)["input_ids"][-1]
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id not in (None, *unknown) else pause
+    return unknown, starting_rows(embedding, unknown, closing, (end, pause))
+
+
+def _save(job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute) -> None:
+    """Write `model/` whole: adapter or weights, tokenizer with its template, generation config with all stop ids."""
+    from transformers import GenerationConfig
+
+    staging, place = job.folder / "model.new", job.folder / "model"
+    shutil.rmtree(staging, ignore_errors=True)
+    trainee.save_model(staging, compute.torch_dtype)
+    tokenizer.save_pretrained(staging)
+    generation = GenerationConfig(  # type: ignore[no-untyped-call]
+        eos_token_id=list(stop_ids),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        do_sample=True,
+    )
+    generation.save_pretrained(staging)
+    shutil.rmtree(place, ignore_errors=True)
+    staging.rename(place)
+
+
+def _seed_everything(seed: int) -> None:
+    from transformers import set_seed
+
+    set_seed(seed)

@@ -1,0 +1,204 @@
+"""The model being trained: a causal language model with adapters or thawed layers, and its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from personatune.data.render import Rendered
+from personatune.errors import RecipeError
+from personatune.training.loss import TrainedRows, summed_nll
+from personatune.training.recipe import Recipe
+
+TRAINABLE_FILE = "trainable.safetensors"
+
+
+class Trainee(nn.Module):
+    """A causal model whose forward pass is the summed loss on labelled tokens.
+
+    `rows` are embedding rows of turn tokens to be trained, (token ids, fp32 values), or none. The output
+    layer, tied or not, is frozen but for these. Without a recipe nothing is trained: the base as it is.
+    """
+
+    def __init__(
+        self, causal: Any, recipe: Recipe | None = None, rows: tuple[Sequence[int], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self._embed = [causal.get_input_embeddings()]  # in lists, so that they are not registered twice
+        self._head = [causal.get_output_embeddings()]
+        self._plain_head = _head_is_plain(causal)
+        # Thawed layers are kept in fp32, or small steps would be rounded away, and computed in bf16.
+        self.mixed = recipe is not None and recipe.method == "full" and self._head[0].weight.dtype == torch.bfloat16
+        tied = self._head[0].weight is self._embed[0].weight
+        if rows is not None and not tied:
+            rows = None  # an untied output layer has rows of its own, which full fine-tuning may learn
+        self.row_ids = torch.tensor(rows[0] if rows else [], dtype=torch.int64)
+        self.causal = [causal]
+        if recipe is None:
+            self.model = causal
+        elif recipe.method == "lora":
+            self.model = _with_adapters(causal, recipe, rows)
+        else:
+            self.model = _thawed(causal)
+            if rows is not None:
+                self.rows = nn.Parameter(rows[1].clone())
+
+    @property
+    def trained_rows(self) -> Tensor | None:
+        """The turn tokens' rows, (r, hidden) in fp32."""
+        if not len(self.row_ids):
+            return None
+        if hasattr(self, "rows"):
+            own: Tensor = self.rows
+            return own
+        (delta,) = (p for n, p in self.model.named_parameters() if "trainable_tokens_delta" in n)
+        adapters: Tensor = delta
+        return adapters
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
+        """The loss in nats, summed over labelled tokens. All three arguments have the shape (rows, length)."""
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.mixed):
+            return self._summed_loss(input_ids, attention_mask, labels)
+
+    def _summed_loss(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
+        inputs = self._embed_tokens(input_ids)
+        goal = labels[:, 1:]
+        mask = torch.zeros_like(labels, dtype=torch.bool)
+        mask[:, :-1] = goal != -100
+        target = goal[goal != -100]
+        causal = self.causal[0]
+        rows = self.trained_rows
+        if not self._plain_head:
+            logits = causal(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).logits
+            return cross_entropy(logits[mask].float(), target, reduction="sum")
+        body = getattr(causal, causal.base_model_prefix)
+        hidden = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
+        return summed_nll(hidden[mask], self._head_weight(), target, trained)
+
+    def _head_weight(self) -> Tensor:
+        weight: Tensor = self._head[0].weight
+        return weight
+
+    def _embed_tokens(self, ids: Tensor) -> Tensor:
+        embed = self._embed[0]
+        inputs: Tensor = embed(ids)
+        rows = self.trained_rows
+        if rows is None:
+            return inputs
+        # Gemma scales its embedding; looking the original row up shows by how much, whatever the family.
+        scale = getattr(embed, "embed_scale", 1.0)
+        for index, token in enumerate(self.row_ids.tolist()):
+            inputs = torch.where((ids == token)[..., None], (rows[index] * scale).to(inputs.dtype), inputs)
+        return inputs
+
+    @torch.no_grad()
+    def nll(self, rendered: Sequence[Rendered], batch_size: int = 8) -> float:
+        """Nats per labelled token of some conversations, computed without touching the chance of training."""
+        was_training = self.training
+        self.eval()
+        device = self._head[0].weight.device
+        total, count = 0.0, 0
+        ordered = sorted(rendered, key=lambda r: len(r.token_ids))
+        for start in range(0, len(ordered), batch_size):
+            batch = {k: v.to(device) for k, v in collate(ordered[start : start + batch_size]).items()}
+            total += float(self(**batch))
+            count += int((batch["labels"] != -100).sum())
+        self.train(was_training)
+        return total / max(1, count)
+
+    def count(self) -> tuple[int, int]:
+        """Parameters in all, and those trained."""
+        parameters = list(self.parameters())
+        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+
+    def save_trainable(self, folder: Path) -> None:
+        """Write the trained tensors in full precision: what a checkpoint needs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {n: p.detach().cpu().contiguous() for n, p in self.named_parameters() if p.requires_grad}
+        save_file(trained, folder / TRAINABLE_FILE)
+
+    def load_trainable(self, folder: Path) -> None:
+        """Read what `save_trainable` wrote."""
+        saved = load_file(folder / TRAINABLE_FILE)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(saved[name])
+
+    @torch.no_grad()
+    def save_model(self, folder: Path, dtype: torch.dtype) -> None:
+        """Write the result as others read it: a PEFT adapter, or whole weights in `dtype`."""
+        if hasattr(self.model, "peft_config"):
+            self.model.save_pretrained(folder)
+            return
+        if hasattr(self, "rows"):
+            self._embed[0].weight[self.row_ids] = self.rows.to(self._embed[0].weight.dtype)
+        self.model.to(dtype).save_pretrained(folder)
+
+
+def collate(rows: Sequence[Rendered]) -> dict[str, Tensor]:
+    """Pad on the right to the longest row: ids, attention mask and labels of shape (rows, length)."""
+    length = max(len(row.token_ids) for row in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.int64)
+    attention = torch.zeros_like(ids)
+    labels = torch.full_like(ids, -100)
+    for index, row in enumerate(rows):
+        tokens = torch.tensor(row.token_ids)
+        ids[index, : len(tokens)] = tokens
+        attention[index, : len(tokens)] = 1
+        mask = torch.tensor(row.labelled)
+        labels[index, : len(tokens)][mask] = tokens[mask]
+    return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+
+
+def _head_is_plain(causal: Any) -> bool:
+    """Whether logits are hidden @ weight.T and nothing more; Gemma 2, Cohere and Granite bend theirs."""
+    config = causal.config
+    bent = any(
+        getattr(config, key, None) not in (None, 0, 1)
+        for key in ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    )
+    return not bent and getattr(causal.get_output_embeddings(), "bias", None) is None
+
+
+def _with_adapters(causal: Any, recipe: Recipe, rows: tuple[Sequence[int], Tensor] | None) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    embedding_name = next(n for n, m in causal.named_modules() if m is causal.get_input_embeddings())
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules="all-linear",
+        # The rows travel inside the adapter, so that every PEFT reader stops where we stop.
+        trainable_token_indices={embedding_name.rsplit(".", 1)[-1]: list(rows[0])} if rows else None,
+    )
+    try:
+        model = get_peft_model(causal, config)
+    except ValueError as error:
+        raise RecipeError(f"adapters cannot be attached to this model: {error}", fix="--method full") from error
+    if rows:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "trainable_tokens_delta" in name:
+                    parameter.copy_(rows[1])
+    return model
+
+
+def _thawed(causal: Any) -> Any:
+    """Every layer trained in fp32, the embedding (and the output layer) frozen as it is."""
+    frozen = {id(causal.get_input_embeddings().weight), id(causal.get_output_embeddings().weight)}
+    for parameter in causal.parameters():
+        if id(parameter) in frozen:
+            parameter.requires_grad_(False)
+        else:
+            parameter.data = parameter.data.float()
+    return causal
