@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personatune import files
@@ -151,7 +152,9 @@ def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str
     try:
         shutil.rmtree(staging, ignore_errors=True)
         template = resources.files("personatune.personas").joinpath("template.toml").read_text("utf-8")
-        files.write_text(staging / PERSONA_FILE, template.replace("{name}", display_name.replace('"', "'")))
+        name = tomli_w.dumps({"name": display_name}).strip()  # escaped: a name may hold quotes or a backslash
+        files.write_text(staging / PERSONA_FILE, template.replace('name = "{name}"', name))
+        read_character(staging / PERSONA_FILE)
         files.write_text(staging / "train.jsonl", train_jsonl)
         if suite_yaml is not None:
             files.write_text(staging / "suite.yaml", suite_yaml.replace("{name}", display_name))

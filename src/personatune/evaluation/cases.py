@@ -134,7 +134,7 @@ def checked_parameters(value: dict[str, Any]) -> dict[str, Any]:
     """Generation parameters that may be set for a whole evaluation. Raises `ValueError` for the others."""
     for name in value:
         if name == "seed":
-            raise ValueError("'seed' is not set here: a suite's seeds are a list of their own, defaults.seeds")
+            raise ValueError("'seed' is not one of the parameters here: it has a setting of its own")
         if name not in PARAMETERS:
             raise ValueError(f"there is no generation parameter {name!r}{meant(name, PARAMETERS)}")
     # A shortest length alone is held against the contestant's longest one later, not against the default.

@@ -68,6 +68,16 @@ class Check(BaseModel):
         any_of = ("any of " if self.negated else "one of ") if len(texts) > 1 else ""
         return f"must{' not' if self.negated else ''} {verb} {any_of}{quoted}"
 
+    @property
+    def failure(self) -> str:
+        """What a reply that fails it does, for people."""
+        texts = (self.value,) if isinstance(self.value, str) else self.value
+        quoted = ", ".join(f"“{text}”" for text in texts)
+        verb = "match" if self.type.endswith("regex") else "say"
+        if self.negated:
+            return f"{verb}{'es' if verb == 'match' else 's'} {'one of ' if len(texts) > 1 else ''}{quoted}"
+        return f"{verb}s none of {quoted}" if len(texts) > 1 else f"does not {verb} {quoted}"
+
     def found_in(self, reply: str) -> tuple[int, int] | None:
         """Where the value first stands in the reply, as character offsets."""
         match = self._pattern.search(reply)

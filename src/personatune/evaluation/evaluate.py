@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personatune.conversation import Conversation, Message
 from personatune.errors import DataError, UsageError
-from personatune.evaluation.cases import Case, checked_parameters
+from personatune.evaluation.cases import PARAMETERS, Case, checked_parameters
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation, Reference
 from personatune.evaluation.signals import signals_for
 from personatune.evaluation.signals.signal import Signal, faults, measure, rates
@@ -38,11 +38,6 @@ class EvaluationOptions(BaseModel):
     """Generation parameters that override the suite's and the contestants'."""
     allow_leak: bool = False
     """Ask prompts too that stand in the training data."""
-
-    @field_validator("parameters")
-    @classmethod
-    def _known_parameters(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return checked_parameters(value)
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,10 @@ def evaluate(
     `conversations` are the training data: the signals are calibrated on them. The contestants are taken one
     by one and let go before the next, so that a generator need hold only one engine at a time. Raises
     `DataError` when a prompt stands in the training data, `UsageError` when there is no contestant or when
-    the parameters of suite, contestant and options contradict each other.
+    the parameters are unknown, out of range or contradict each other.
     """
     options = options or EvaluationOptions()
+    _refuse_bad_parameters(options)
     if not options.allow_leak:
         _refuse_leaks(suite, conversations)
     signals = signals_for(conversations)
@@ -119,7 +115,7 @@ def evaluate(
         )
         del contestant  # else its engine would stay in memory while the next one is loaded
     if not results:
-        raise UsageError("there is nobody to evaluate", fix="name a run, as in: personatune evaluate pip@r1")
+        raise UsageError("there is nobody to evaluate", fix="name one, as in: pip@r1")
     return Evaluation(
         suite=suite,
         signals=signals,
@@ -236,6 +232,13 @@ def _free_name(name: str, taken: Sequence[str]) -> str:
     """The name, numbered when a contestant is asked twice."""
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
     return next(free for free in names if free not in taken)
+
+
+def _refuse_bad_parameters(options: EvaluationOptions) -> None:
+    try:
+        checked_parameters(options.parameters)
+    except ValueError as error:
+        raise UsageError(str(error), fix=f"generation parameters: {', '.join(PARAMETERS)}") from error
 
 
 def _refuse_leaks(suite: Suite, conversations: Sequence[Conversation]) -> None:

@@ -13,7 +13,9 @@ from personatune.evaluation.results import quantile
 
 WIDE, NARROW = 720, 350
 COLOURS = 6
-_LEFT, _RIGHT = 46, 12
+_LEFT, _RIGHT = 46, 14
+_FINE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 10)
+_WHOLE = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ def length_plot(contestants: Sequence[Lengths], training: Sequence[int], width: 
     Each bar is the share of replies, in per cent, within a range of words.
     """
     longest = max((max(words) for words in (training, *(c.words for c in contestants)) if words), default=1)
-    step = _step(longest / (22 if width > 500 else 11), whole=True)
+    step = max(1.0, _step(longest / (22 if width > 500 else 11), _WHOLE))
     bins = int(longest // step) + 1
     behind = _shares(training, step, bins)
     fronts = [_shares(contestant.words, step, bins) for contestant in contestants]
-    top = max(5.0, *behind, *(share for front in fronts for share in front))
+    tallest = max(*behind, *(share for front in fronts for share in front))
+    half = _step(max(tallest, 4) / 2, _FINE)
+    top = 2 * half
     panel, plot_top, foot = 128, 30, 46
     height = panel * len(contestants) + foot
     across = (width - _LEFT - _RIGHT) / bins
@@ -67,7 +71,8 @@ def length_plot(contestants: Sequence[Lengths], training: Sequence[int], width: 
         for share in (0.0, 0.5, 1.0):
             y = base - share * (tall - 4)
             parts.append(f'<line class="{"axis" if share == 0 else "grid"}" {_line(_LEFT, y, width - _RIGHT, y)}/>')
-            parts.append(_text(_LEFT - 6, y + 4, f"{_number(share * top)}%", "tick", "end"))
+            parts.append(_text(_LEFT - 6, y + 4, f"{_number(share * top)} %", "tick", "end"))
+        parts.append(_text(width - _RIGHT, base - tall + 14, "share of replies", "tick haloed", "end"))
         for place in range(bins):
             x = _LEFT + place * across
             parts.append(_bar(x + 0.5, base, across - 1, behind[place] / top * (tall - 4), "data"))
@@ -94,7 +99,7 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]], width: int = WIDE) -> Markup
     points = training.points + heldout.points
     if len(points) < 2:
         return Markup("")
-    height, plot_top, foot = 300, 16, 46
+    height, plot_top, foot = 320, 36, 46
     last = max(x for x, _ in points) or 1.0
     step_y = _step(max(y for _, y in points) / 5)
     top = step_y * math.ceil(max(y for _, y in points) / step_y + 1e-9)
@@ -103,12 +108,12 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]], width: int = WIDE) -> Markup
         down = (height - plot_top - foot) * (1 - y / top)
         return _LEFT + (width - _LEFT - _RIGHT) * x / last, plot_top + down
 
-    parts: list[str] = []
+    parts: list[str] = [_text(4, 12, "nats a token", "axis-name")]
     for number in range(round(top / step_y) + 1):
         _, y = at(0, number * step_y)
         parts.append(f'<line class="{"grid" if number else "axis"}" {_line(_LEFT, y, width - _RIGHT, y)}/>')
         parts.append(_text(_LEFT - 6, y + 4, _number(number * step_y), "tick", "end"))
-    step_x = _step(last / (width / 90), whole=True)
+    step_x = max(1.0, _step(last / (width / 90), _WHOLE))
     for number in range(int(last // step_x) + 1):
         x, _ = at(number * step_x, 0)
         anchor = "end" if x > width - 30 else "middle"
@@ -125,8 +130,12 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]], width: int = WIDE) -> Markup
         (x, y), words = at(*lowest), f"lowest {lowest[1]:.2f}"
         parts.append(_dot((x, y), 7, "heldout-ring"))
         anchor = "start" if x < width * 0.7 else "end"
-        parts.append(_text(x + (4 if anchor == "start" else -4), y + 24, words, "label", anchor))
+        parts.append(_text(x + (11 if anchor == "start" else -11), y - 9, words, "label haloed", anchor))
         told += f". Held-out loss {words} at step {_number(lowest[0])}, last {heldout.points[-1][1]:.2f}"
+    for curve, name in ((training, "training"), (heldout, "held-out")):
+        if len(curve.points) > 1:
+            x, y = at(*curve.points[-1])
+            parts.append(_text(x - 8, y - 12, name, "label haloed", "end"))
     middle = _LEFT + (width - _LEFT - _RIGHT) / 2
     parts.append(_text(middle, height - 8, "training step", "axis-name", "middle"))
     return _svg("Loss", f"{told.removeprefix('. ')}, over {_number(last)} steps.", width, height, parts)
@@ -161,7 +170,7 @@ def _epochs(metrics: Sequence[Mapping[str, Any]], at: Any, top: float) -> list[s
     for epoch, step in ends.items():
         (x, y), (_, bottom) = at(step, top), at(step, 0)
         parts.append(f'<line class="epoch" {_line(x, y, x, bottom)}/>')
-        parts.append(_text(x - 4, y + 11, f"epoch {epoch}" if epoch == 1 else str(epoch), "tick", "end"))
+        parts.append(_text(x, y - 5, f"epoch {epoch}" if epoch == 1 else str(epoch), "tick", "middle"))
     return parts
 
 
@@ -172,11 +181,10 @@ def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     return [(x, sum(y for _, y in near) / len(near)) for (x, _), near in zip(points, windows, strict=True)]
 
 
-def _step(rough: float, *, whole: bool = False) -> float:
-    """The next round number above a rough step: 1, 2, 2.5 or 5 times a power of ten."""
+def _step(rough: float, rounds: Sequence[float] = (1, 2, 2.5, 5, 10)) -> float:
+    """The next round number from a rough step upwards: one of `rounds` times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice >= rough * (1 - 1e-9))
-    return max(1.0, math.ceil(step)) if whole else step
+    return next(power * nice for nice in rounds if power * nice >= rough * (1 - 1e-9))
 
 
 def _finite(value: object) -> TypeGuard[float]:

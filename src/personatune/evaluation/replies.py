@@ -158,7 +158,7 @@ def _cell(contestant: ContestantResult, number: int, samples: Sequence[Evaluated
 def _turn_view(sample: EvaluatedSample, prompt: str) -> TurnView:
     params = sample.sample.params.model_dump(mode="json", exclude={"seed"})
     faults = [Chip(LABELS[flag], fired.detail, _TONES[flag]) for flag, fired in sample.faults.items()]
-    checks = [Chip(_label(r.check.level), r.check.demand, _CHECK_TONES[r.check.level]) for r in sample.failed]
+    checks = [Chip(_label(r.check.level), r.check.failure, _CHECK_TONES[r.check.level]) for r in sample.failed]
     spans = [fired.span for fired in sample.faults.values()] + [result.span for result in sample.failed]
     tokens = len(sample.sample.token_ids)
     ended = "ended by itself" if sample.sample.finish_reason == "stop" else "cut off at the limit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -104,7 +105,12 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         colours={name: number % plots.COLOURS for number, name in enumerate(names)},
         contestants=evaluation.contestants,
         signals=_signal_views(evaluation),
-        pointers=pointers(evaluation, context.metrics),
+        pointers=[
+            (who, list(group))
+            for who, group in itertools.groupby(
+                pointers(evaluation, context.metrics), key=lambda pointer: pointer.contestant
+            )
+        ],
         cases=cases,
         kinds=list(dict.fromkeys(case.kind for case in evaluation.suite.cases)),
         flags=_flags(cases),

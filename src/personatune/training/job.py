@@ -18,7 +18,7 @@ from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
 from personatune.store.records import DatasetVersion, RunRecord, now
 from personatune.store.store import Store
-from personatune.training import manifest
+from personatune import manifest
 from personatune.training.recipe import Recipe, write_recipe
 
 

@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     """Batches summed into one step: 1 x 8 and 8 x 1 give the same training."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """How strongly weights are pulled to zero."""
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Longer gradients are shortened to this."""
     lora_rank: int = Field(16, ge=1, le=1024)
     """The size of the adapters; 16 is plenty for one voice."""

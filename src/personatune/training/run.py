@@ -24,7 +24,8 @@ from personatune.models.device import Compute, choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
-from personatune.training import events, manifest
+from personatune import manifest
+from personatune.training import events
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.recipe import Recipe
 

@@ -55,5 +55,5 @@ class Finished:
             return Fired(f"cut off at the limit of {sample.params.max_new_tokens} tokens")
         if ends_a_sentence(sample.reply):
             return None
-        last = sample.reply.rstrip().rpartition("\n")[2][-24:].strip()
+        last = " ".join(sample.reply.split()[-4:])[-40:]
         return Fired(f"stops without a sentence's end: “{last}”" if last else "stops before any sentence")

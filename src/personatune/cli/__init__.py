@@ -1,0 +1,117 @@
+"""The command tree: parse, call one function, print the result. One module a verb, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from personatune import errors, settings
+
+# verb -> (module, one line of help)
+VERBS = {
+    "new": ("new", "make a persona folder: built in, from a conversations file, or from a few example rows"),
+    "data": ("data", "check conversations before training: lengths, duplicates, leaks, broken rows"),
+    "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
+    "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
+    "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),
+    "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
+    "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
+    "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),
+}
+_GLOBAL = """\
+Everywhere:
+  --offline     never open a connection, not even to ask a model hub
+  --debug       show the Python traceback of an error
+  --version     print the version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; return its exit code: 0, 1 for an error, 2 for a wrong command line, 130 when interrupted."""
+    if not argv or argv[0] in ("--help", "-h", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"personatune {version('personatune')}\n")
+        return 0
+    words = [word for word in argv if word not in ("--offline", "--debug")]
+    settings.apply(offline="--offline" in argv)
+    debug = "--debug" in argv
+    if not words or words[0] not in VERBS:
+        return _unknown(words[0] if words else "")
+    try:
+        module = importlib.import_module(f"personatune.cli.{VERBS[words[0]][0]}")
+        result = module.app(words[1:], exit_on_error=False, print_error=False, result_action="return_value")
+        return result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        _say("\ninterrupted")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; Python would complain once more on the way out
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error, words[0])
+
+
+def overview() -> str:
+    """The help of the whole program, without loading any of it."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {line}" for verb, (_, line) in VERBS.items())
+    return (
+        "Teach a small language model to talk like one character, on your own computer.\n\n"
+        f"Usage: personatune COMMAND [...]\n\nCommands:\n{verbs}\n\n{_GLOBAL}\n"
+        "personatune COMMAND --help explains a command. Begin with: personatune demo\n"
+    )
+
+
+def _explain(error: Exception, verb: str) -> int:
+    """Print any error as what, where and the way out; return the exit code."""
+    if isinstance(error, errors.PersonatuneError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if type(error).__module__.startswith("cyclopts"):
+        _say(f"error: {str(error).strip()}\n  fix: personatune {verb} --help")
+        return 2
+    if isinstance(error, OSError) and error.errno is not None:
+        _say(f"error: {errors.from_os_error(error, f'running personatune {verb}')}")
+        return 1
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error)[:200]:
+        _say(
+            "error: the machine ran out of memory\n  fix: --batch-size 1, a smaller --max-tokens, or a smaller --model"
+        )
+        return 1
+    if isinstance(error, ModuleNotFoundError):
+        _say(
+            f"error: the Python package {error.name!r} is not installed\n  fix: python -m pip install 'personatune[train]'"
+        )
+        return 1
+    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+    _say(
+        f"error: personatune met something it does not know: {type(error).__name__}: {first}\n"
+        f"  fix: please report it with the output of the same command and --debug"
+    )
+    return 70
+
+
+def _unknown(verb: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f"did you mean: personatune {near[0]}" if near else "personatune --help"
+    _say(f"error: there is no command {verb!r}\n  fix: {hint}")
+    return 2
+
+
+def _say(text: str) -> None:
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")

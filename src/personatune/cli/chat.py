@@ -1,0 +1,35 @@
+"""personatune chat: talk to a contestant in the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from personatune.generation.params import GenerationParams
+
+app = App(name="personatune chat", version_flags=[])
+
+
+@app.default
+def chat(
+    contestant: str,
+    *,
+    parameters: Annotated[GenerationParams, Parameter(name="*")] = GenerationParams(),  # noqa: B008
+    model: str | None = None,
+    device: str = "auto",
+) -> int:
+    """Talk to a run or to the untrained model; type /help inside. Every reply is kept with its seed.
+
+    Parameters
+    ----------
+    contestant
+        pip (its newest run), pip@r2, pip@base (untrained), pip@prompted (untrained, with a system prompt).
+    model
+        The base model of pip@base and pip@prompted.
+    device
+        auto, cuda, mps or cpu.
+    """
+    from personatune.cli import chat_loop
+
+    return chat_loop.run(contestant, parameters, model=model, device=device)

@@ -1,0 +1,161 @@
+"""The chat itself: read a line, obey a command or stream a reply, keep every reply."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from personatune import files
+from personatune.cli.console import err, out
+from personatune.cli.references import parse
+from personatune.cli.runs import open_store
+from personatune.errors import PersonatuneError, UsageError
+from personatune.generation.contestants import Opening, check, open_contestant
+from personatune.generation.engine import Sample
+from personatune.generation.params import GenerationParams
+from personatune.generation.talk import Talk
+from personatune.models.device import choose
+from personatune.persona import Persona
+from personatune.store.records import SampleRecord
+from personatune.terminal import chat_view
+from personatune.terminal.training_progress import StageProgress
+
+
+def run(reference: str, parameters: GenerationParams, *, model: str | None, device: str) -> int:
+    """Chat until /quit, the end of input or Ctrl-D; return the exit code."""
+    persona, which = parse(reference, adopt=True)
+    which = check(persona, which)
+    compute = choose(device)  # type: ignore[arg-type]
+    with StageProgress(err()) as stages:
+        stages(f"loading {persona.name}@{which}", 0.5)
+        contestant = open_contestant(persona, which, Opening(compute, model, stages))
+    chosen = parameters.model_dump(include=parameters.model_fields_set)
+    talk = Talk(
+        contestant,
+        contestant.params.model_copy(update=chosen),
+        context=getattr(contestant.engine, "context", None),
+    )
+    view = chat_view.ChatView(out(), persona.character.name)
+    view.opening(contestant.name, persona.character.greeting)
+    room = _Room(persona, talk, view)
+    while (line := _read(view)) is not None:
+        if not line.strip():
+            continue
+        try:
+            if line.startswith("/"):
+                if room.command(line.strip()):
+                    return 0
+            else:
+                room.reply(talk.say(line.strip()), retried=False)
+        except PersonatuneError as error:
+            err().print(f"{error}", markup=False)
+        except KeyboardInterrupt:
+            view.interrupted()
+    return 0
+
+
+def _read(view: chat_view.ChatView) -> str | None:
+    """One line of the user; None at the end of input."""
+    try:
+        if sys.stdin.isatty():
+            return input(view.prompt())
+        line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
+class _Room:
+    """A talk, its view and the store that keeps what is said."""
+
+    def __init__(self, persona: Persona, talk: Talk, view: chat_view.ChatView) -> None:
+        self._persona, self._talk, self._view = persona, talk, view
+        self._last: str | None = None
+        with open_store(persona) as store:
+            self._runs = {record.name for record in store.runs()}
+
+    def reply(self, pieces: object, *, retried: bool) -> None:
+        """Stream a reply to the view and keep it."""
+        sample = self._view.stream(pieces)  # type: ignore[arg-type]
+        if self._talk.forgotten:
+            self._view.remark(f"the first {self._talk.forgotten} messages no longer fit and were left out")
+        if sample is not None:
+            self._last = self._keep(sample)
+
+    def command(self, line: str) -> bool:
+        """Obey a command; True when it was /quit."""
+        name, _, rest = line[1:].partition(" ")
+        rest = rest.strip()
+        if name in ("quit", "exit", "q"):
+            return True
+        if name == "help":
+            self._view.help()
+        elif name == "params":
+            self._view.params(self._talk.params)
+        elif name == "set":
+            self._set(rest)
+        elif name == "retry":
+            self.reply(self._talk.retry(), retried=True)
+        elif name == "undo":
+            self._talk.undo()
+            self._view.remark("the last exchange is forgotten")
+        elif name == "reset":
+            self._talk.messages.clear()
+            self._last = None
+            self._view.remark("the conversation starts afresh")
+        elif name == "save":
+            self._save(rest)
+        else:
+            raise UsageError(f"there is no command /{name}", fix="/help lists them")
+        return False
+
+    def _set(self, rest: str) -> None:
+        name, _, value = rest.replace("=", " ").partition(" ")
+        name = name.replace("-", "_")
+        if name not in GenerationParams.model_fields or not value.strip():
+            raise UsageError(
+                f"/set takes a parameter and a value, not {rest!r}",
+                fix=f"as in: /set temperature 0.6   parameters: {', '.join(GenerationParams.model_fields)}",
+            )
+        try:
+            wanted = {**self._talk.params.model_dump(), name: value.strip()}
+            self._talk.params = GenerationParams.model_validate(wanted)
+        except ValidationError as error:
+            raise UsageError(f"{name}: {error.errors()[0]['msg']}", fix="/params shows what is set") from error
+        self._view.remark(f"{name} is now {getattr(self._talk.params, name)}")
+
+    def _save(self, rest: str) -> None:
+        if not self._talk.messages:
+            raise UsageError("there is nothing to save yet")
+        default = self._persona.folder / "chats" / f"{datetime.now():%Y-%m-%d-%H%M%S}.jsonl"
+        path = Path(rest).expanduser() if rest else default
+        if path.exists():
+            raise UsageError(f"{path} exists already", fix="/save OTHER_NAME.jsonl")
+        row = {"messages": [message.model_dump() for message in self._talk.messages]}
+        files.write_text(path, json.dumps(row, ensure_ascii=False) + "\n")
+        self._view.remark(f"saved to {path}, as a row that could go into train.jsonl")
+
+    def _keep(self, sample: Sample) -> str:
+        who = self._talk.contestant
+        record = SampleRecord(
+            origin="chat",
+            contestant=who.name,
+            run=who.run if who.run in self._runs else None,
+            turn=sum(message.role == "user" for message in sample.messages) or 1,
+            messages=sample.messages,
+            reply=sample.reply,
+            finish_reason=sample.finish_reason,
+            token_ids=sample.token_ids,
+            parameters=sample.params.model_dump(exclude={"seed"}),
+            seed=sample.params.seed,
+            parent=self._last,
+        )
+        with open_store(self._persona) as store:
+            if store.read_only:
+                return ""
+            (identifier,) = store.add_samples([record])
+        return identifier

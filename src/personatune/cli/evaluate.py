@@ -1,0 +1,66 @@
+"""personatune evaluate: ask the suite, measure, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from personatune.generation.params import GenerationParams
+
+app = App(name="personatune evaluate", version_flags=[])
+
+
+@app.default
+def evaluate(
+    *contestants: str,
+    parameters: Annotated[GenerationParams, Parameter(name="*")] = GenerationParams(),  # noqa: B008
+    suite: Path | None = None,
+    samples: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    report: Path | None = None,
+    allow_leak: Annotated[bool, Parameter(negative="")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Ask contestants the suite's prompts, keep every reply, and write a report that says where to look.
+
+    Parameters
+    ----------
+    contestants
+        As in: pip@base pip@r1. A persona alone means its untrained base and its newest run.
+    suite
+        Another suite than the persona's suite.yaml.
+    samples
+        Replies for each prompt; left out, as the suite says.
+    model
+        The base model of @base and @prompted.
+    device
+        auto, cuda, mps or cpu.
+    report
+        Where the HTML report goes; left out, into the run's folder (or the persona's).
+    allow_leak
+        Ask prompts that stand in the training data too.
+    json_
+        Print one JSON object.
+    """
+    from personatune.cli.console import err, out, print_json
+    from personatune.cli.evaluating import Wish, evaluate_and_keep
+    from personatune.evaluation.evaluate import EvaluationOptions
+    from personatune.terminal.evaluation_report import print_evaluation
+
+    options = EvaluationOptions(
+        samples=samples,
+        seed=parameters.seed if "seed" in parameters.model_fields_set else None,
+        parameters=parameters.model_dump(include=parameters.model_fields_set - {"seed"}),
+        allow_leak=allow_leak,
+    )
+    wish = Wish(contestants=contestants, suite=suite, options=options, model=model, device=device, report=report)
+    kept = evaluate_and_keep(wish, err())
+    if json_:
+        result: dict[str, Any] = kept.as_json()
+        print_json(result)
+    else:
+        print_evaluation(kept.evaluation, out())
+        out().print(f"\nreport:  {kept.report}\nsamples: {kept.samples_file}", markup=False)

@@ -1,0 +1,163 @@
+"""What evaluate and demo share: resolve the contestants, evaluate, keep samples and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personatune import files, manifest
+from personatune.cli.references import parse
+from personatune.cli.runs import open_store
+from personatune.data.load import load
+from personatune.errors import DataError, UsageError
+from personatune.evaluation.evaluate import EvaluationOptions, evaluate
+from personatune.evaluation.report import ReportContext, write_report
+from personatune.evaluation.results import Evaluation
+from personatune.evaluation.suite import load_suite
+from personatune.generation.contestants import Opening, check, open_contestant
+from personatune.persona import Persona
+from personatune.store.records import EvaluationRecord, SampleRecord
+from personatune.training.checkpoints import read_metrics
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from personatune.generation.contestant import Contestant
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What should be evaluated, and how."""
+
+    contestants: Sequence[str]
+    suite: Path | None
+    options: EvaluationOptions
+    model: str | None = None
+    device: str = "auto"
+    report: Path | None = None
+    first: int | None = None
+    """Ask only so many of the suite's single-turn prompts: a quick look."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An evaluation and where it was written."""
+
+    evaluation: Evaluation
+    id: str
+    samples_file: Path
+    report: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """What scripts read."""
+        shape = self.evaluation.to_json(samples_file=str(self.samples_file), report=str(self.report))
+        return {"evaluation": self.id, **shape}
+
+
+def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
+    """Evaluate; write samples as JSONL and into the store, and the report; all names checked before any model loads."""
+    from personatune.models.device import choose
+    from personatune.terminal.evaluation_report import EvaluationProgress
+    from personatune.terminal.training_progress import StageProgress
+
+    persona, names = _contestants(wish.contestants)
+    path = wish.suite or persona.suite_file
+    if not path.is_file():
+        raise DataError(f"there is no suite {path}", fix="--suite FILE, or write the persona's suite.yaml")
+    suite = load_suite(path)
+    if wish.first is not None:
+        single = [case for case in suite.cases if len(case.turns) == 1]
+        suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
+    conversations = load(persona.train_file)
+    compute = choose(wish.device)  # type: ignore[arg-type]
+
+    def opened() -> Iterator[Contestant]:
+        for name in names:
+            with StageProgress(console) as stages:
+                contestant = open_contestant(persona, name, Opening(compute, wish.model, stages))
+            yield contestant
+
+    with EvaluationProgress(console) as progress:
+        evaluation = evaluate(opened(), suite, conversations=conversations, options=wish.options, on_progress=progress)
+    return _keep(persona, names, evaluation, path, wish.report)
+
+
+def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
+    if not references:
+        raise UsageError("name at least one contestant", fix="as in: personatune evaluate pip@base pip@r1")
+    persona: Persona | None = None
+    names: list[str] = []
+    for reference in references:
+        found, which = parse(reference, adopt=True)
+        if persona is not None and found.folder.resolve() != persona.folder.resolve():
+            raise UsageError(
+                "contestants of one evaluation belong to one persona", fix="evaluate them one after the other"
+            )
+        persona = found
+        names += ["base", check(found, None)] if which is None else [check(found, which)]
+    assert persona is not None
+    return persona, list(dict.fromkeys(names))
+
+
+def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Path, report: Path | None) -> Kept:
+    runs = [name for name in names if name.startswith("r")]
+    made = {name: manifest.read(persona.runs_folder / name) for name in runs}
+    with open_store(persona) as store:
+        known = {run.name for run in store.runs()}
+        identifier = store.add_evaluation(
+            EvaluationRecord(
+                suite=files.sha256_of(suite),
+                contestants=tuple(f"{persona.name}@{name}" for name in names),
+                summary=evaluation.to_json(),
+            )
+        )
+        store.add_samples(list(_records(evaluation, identifier, known)))
+        samples_file = persona.samples_folder / f"{identifier}.jsonl"
+        place = persona.runs_folder / runs[-1] if runs else persona.folder
+        html = report or place / "report.html"
+        evaluation.write_samples(samples_file)
+        write_report(html, evaluation, _context(persona, made))
+        store.update_evaluation(identifier, samples_file=str(samples_file), report_file=str(html))
+    return Kept(evaluation, identifier, samples_file.resolve(), html.resolve())
+
+
+def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:
+    for result in evaluation.contestants:
+        for one in result.samples:
+            which = one.contestant.rpartition("@")[2]
+            yield SampleRecord(
+                origin="evaluate",
+                contestant=one.contestant,
+                run=which if which in known_runs else None,
+                evaluation=identifier,
+                case=one.case,
+                turn=one.turn,
+                messages=one.sample.messages,
+                reply=one.sample.reply,
+                finish_reason=one.sample.finish_reason,
+                token_ids=one.sample.token_ids,
+                parameters=one.sample.params.model_dump(exclude={"seed"}),
+                seed=one.sample.params.seed,
+            )
+
+
+def _context(persona: Persona, made: dict[str, dict[str, Any]]) -> ReportContext:
+    metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
+    how = {
+        name: {
+            "command": m.get("command"),
+            "model": m.get("model", {}).get("id"),
+            "data": m.get("data"),
+            "recipe": m.get("recipe", {}).get("resolved"),
+            "held-out nats per token": m.get("heldout"),
+            "stopped by themselves": m.get("stop"),
+            "device": f"{m.get('device')} in {m.get('dtype')}",
+            "seconds": m.get("seconds"),
+            "versions": m.get("versions"),
+            "git": m.get("git"),
+        }
+        for name, m in made.items()
+    }
+    return ReportContext(character=persona.character.name, metrics=metrics, made=how or {"runs": "none: untrained"})

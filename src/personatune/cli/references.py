@@ -1,0 +1,54 @@
+"""What a user writes to mean a persona, a run or a contestant: `pip`, `pip@r3`, `pip@base`, or `r3` inside `pip/`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from personatune import persona as personas
+from personatune.cli.console import err
+from personatune.errors import UsageError
+from personatune.persona import PERSONA_FILE, Persona
+
+_THING = re.compile(r"[rse][1-9][0-9]*|[0-9a-f]{6,64}")
+
+
+def open_persona(name: str, *, adopt: bool = False) -> Persona:
+    """The persona folder `name`; with `adopt`, a built-in character is copied here when there is none."""
+    folder = Path(name)
+    if adopt and name in personas.builtin_names() and not folder.exists():
+        made = personas.copy_builtin(name, folder)
+        err().print(f"made ./{name} from the built-in character {made.character.name}")
+        return made
+    return Persona.open(folder)
+
+
+def parse(reference: str, *, adopt: bool = False) -> tuple[Persona, str | None]:
+    """(persona, what stands after the @ or None); a bare `r3` means the persona folder we are in."""
+    name, at, which = reference.rpartition("@")
+    if not at:
+        if _THING.fullmatch(reference) and not Path(reference).exists() and Path(PERSONA_FILE).is_file():
+            return Persona.open("."), reference
+        return open_persona(reference, adopt=adopt), None
+    if not name or not which:
+        raise UsageError(f"{reference!r} is not a reference", fix="write PERSONA@RUN, as in: pip@r1")
+    return open_persona(name, adopt=adopt and which in ("base", "prompted")), which
+
+
+def parse_things(words: tuple[str, ...]) -> tuple[Persona, list[str]]:
+    """Several things of one persona: `pip@r1 pip@r2`, `pip r1 r2`, or `r1 r2` inside the folder."""
+    persona: Persona | None = None
+    things: list[str] = []
+    for word in words:
+        if persona is not None and "@" not in word:
+            things.append(word)
+            continue
+        found, which = parse(word)
+        if persona is not None and found.folder.resolve() != persona.folder.resolve():
+            raise UsageError("these belong to two personas", fix="name runs of one persona, as in: pip@r1 pip@r2")
+        persona = found
+        if which:
+            things.append(which)
+    if persona is None:
+        raise UsageError("name a persona", fix="as in: personatune runs pip")
+    return persona, things

@@ -1,0 +1,133 @@
+"""personatune runs: what was trained, from what, and what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from personatune.cli.console import out, print_json
+from personatune.errors import UsageError
+from personatune.persona import Persona
+from personatune.store.records import RunRecord
+from personatune.store.store import Store
+
+app = App(name="personatune runs", help="What was trained, from what, and what differs.", version_flags=[])
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@app.default
+def list_runs(persona: str = ".", *, json_: Json = False) -> None:
+    """List a persona's runs.
+
+    Parameters
+    ----------
+    persona
+        A persona folder; left out, the folder we are in.
+    json_
+        Print a JSON array of the runs' manifests.
+    """
+    from personatune.cli.references import open_persona
+    from personatune.terminal.run_tables import runs_table
+
+    who = open_persona(persona)
+    with open_store(who) as store:
+        runs = store.runs()
+    if json_:
+        print_json([run.manifest for run in runs])
+    elif not runs:
+        out().print(f"{who.name} has no runs yet\n  next: personatune train {who.folder}", markup=False)
+    else:
+        out().print(runs_table(runs))
+
+
+@app.command
+def show(*run: str, json_: Json = False) -> None:
+    """Show all that made a run and came of it.
+
+    Parameters
+    ----------
+    run
+        As in pip@r1; or r1 inside the persona's folder.
+    json_
+        Print the manifest as JSON.
+    """
+    from personatune.terminal.run_tables import run_panel
+
+    (record,) = _records(run, 1)
+    if json_:
+        print_json(record.manifest)
+    else:
+        out().print(run_panel(record))
+
+
+@app.command
+def diff(*runs: str, json_: Json = False) -> None:
+    """Show what differs between two runs: recipe, data, model, versions, outcome.
+
+    Parameters
+    ----------
+    runs
+        As in pip@r1 pip@r2; or r1 r2 inside the persona's folder.
+    json_
+        Print an object of {key: [first, second]}.
+    """
+    from personatune.store.records import flattened
+    from personatune.terminal.run_tables import diff_table
+
+    a, b = _records(runs, 2)
+    if json_:
+        left, right = flattened(a.manifest), flattened(b.manifest)
+        keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
+        print_json({key: [left.get(key), right.get(key)] for key in keys})
+    else:
+        out().print(diff_table(a, b))
+
+
+@app.command
+def lineage(*thing: str, json_: Json = False) -> None:
+    """Show what a run, a sample or an evaluation was made from, and what was made from it.
+
+    Parameters
+    ----------
+    thing
+        As in pip@r1 (a run), pip@s12 (a sample), pip@e1 (an evaluation).
+    json_
+        Print the ancestors and the number of descendants as JSON.
+    """
+    from personatune.cli.references import parse_things
+    from personatune.store.lineage import ancestors, descendants
+    from personatune.terminal.run_tables import lineage_tree
+
+    persona, things = parse_things(thing)
+    if len(things) != 1:
+        raise UsageError("name one thing", fix="as in: personatune runs lineage pip@r1")
+    with open_store(persona) as store:
+        up, down = ancestors(store, things[0]), descendants(store, things[0])
+    if json_:
+        print_json({"ancestors": [n.model_dump(mode="json") for n in up], "descendants": len(down) - 1})
+        return
+    out().print(lineage_tree(up))
+    kinds = [node.kind for node in down[1:]]
+    for kind in sorted(set(kinds)):
+        out().print(f"made from it: {kinds.count(kind)} {kind}{'s' if kinds.count(kind) > 1 else ''}", markup=False)
+
+
+def open_store(persona: Persona) -> Store:
+    """The persona's store, with runs that only their folders remember taken in again."""
+    store = Store.open(persona.store_file)
+    if not store.read_only:
+        store.recover(persona.runs_folder)
+    return store
+
+
+def _records(words: tuple[str, ...], count: int) -> list[RunRecord]:
+    from personatune.cli.references import parse_things
+
+    persona, names = parse_things(words or (str(Path()),))
+    with open_store(persona) as store:
+        if len(names) != count:
+            known = ", ".join(f"{persona.name}@{run.name}" for run in store.runs()) or "none yet"
+            raise UsageError(f"name {count} run{'s' if count > 1 else ''} of {persona.name}", fix=f"its runs: {known}")
+        return [store.run(name) for name in names]

@@ -1,0 +1,91 @@
+"""personatune train: from conversations to a run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from personatune.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from personatune.persona import Persona
+    from personatune.training.run import Run
+
+app = App(name="personatune train", version_flags=[])
+
+
+@app.default
+def train(
+    persona: str,
+    *,
+    keys: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
+    recipe: Path | None = None,
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Teach a model to talk like the persona. The same command goes on where an interrupted one stopped.
+
+    Parameters
+    ----------
+    persona
+        A persona folder, or a built-in character (pip, keeper).
+    recipe
+        A TOML file with recipe keys; flags win over it, and it wins over [training] in persona.toml.
+    fresh
+        Begin a new run even when an interrupted one could go on.
+    json_
+        Print what came of it as one JSON object.
+    """
+    from personatune.cli.console import err, out, print_json
+    from personatune.cli.references import open_persona
+    from personatune.terminal.summary import training_summary
+    from personatune.training.recipe import read_recipe
+
+    who = open_persona(persona, adopt=True)
+    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, fresh=fresh)
+    if json_:
+        print_json(facts(run))
+    elif run.finished:
+        out().print(training_summary(run.manifest, str(who.folder)))
+    if not run.finished:
+        done, steps = run.manifest["steps_done"], run.manifest["steps"]
+        err().print(f"paused after step {done} of {steps}; the same command goes on from there")
+        return 130
+    return 0
+
+
+def run_shown(who: Persona, *layers: dict[str, Any], fresh: bool = False) -> Run:
+    """Train with progress on stderr; the recipe's `layers` lie over [training] in persona.toml. Ctrl-C pauses."""
+    from personatune.cli.console import err
+    from personatune.persona import PERSONA_FILE
+    from personatune.terminal.training_progress import TrainingProgress
+    from personatune.training.recipe import combine
+    from personatune.training.run import TrainOptions
+    from personatune.training.run import train as run_training
+
+    of_persona = who.character.training
+    combine(of_persona, where=who.folder / PERSONA_FILE)
+    recipe = combine(of_persona, *layers)
+    stop = Event()
+    before = signal.signal(signal.SIGINT, lambda *_: _pause(stop))
+    try:
+        with TrainingProgress(err()) as progress:
+            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """The manifest, with the run's folder: what scripts read."""
+    return {**run.manifest, "folder": str(run.folder.resolve())}
+
+
+def _pause(stop: Event) -> None:
+    """The first Ctrl-C ends the run after the step it is in; the second at once."""
+    if stop.is_set():
+        raise KeyboardInterrupt
+    stop.set()

@@ -1,0 +1,123 @@
+"""From `pip@r3` to something that answers: which weights, which stage direction, which parameters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from personatune import manifest
+from personatune.errors import PersonaError, RunError, UsageError
+from personatune.generation.contestant import Contestant
+from personatune.generation.params import GenerationParams
+from personatune.models.device import Compute
+from personatune.models.gguf_file import Stage
+from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
+from personatune.persona import PERSONA_FILE, Persona
+
+_RUN = re.compile(r"r[1-9][0-9]{0,8}")
+UNTRAINED = ("base", "prompted")
+
+
+def run_names(persona: Persona) -> list[str]:
+    """The runs whose weights are there, oldest first."""
+    folders = persona.runs_folder.glob("r*/model") if persona.runs_folder.is_dir() else ()
+    names = (folder.parent.name for folder in folders)
+    return sorted((name for name in names if _RUN.fullmatch(name)), key=lambda name: int(name[1:]))
+
+
+def check(persona: Persona, which: str | None) -> str:
+    """`which` as a full reference's second half; the newest run when it is None.
+
+    Raises before anything slow is loaded: `UsageError` for what cannot be one, `RunError` for a run that is
+    not there or not finished.
+    """
+    names = run_names(persona)
+    if which is None:
+        if not names:
+            raise RunError(
+                f"{persona.name} has not been trained yet",
+                fix=f"personatune train {persona.folder}   or talk to the untrained model: {persona.folder}@base",
+            )
+        return names[-1]
+    if which in UNTRAINED or which in names:
+        return which
+    if not _RUN.fullmatch(which):
+        raise UsageError(
+            f"{which!r} is no contestant of {persona.name}",
+            fix=f"after the @ stands a run or one of: {', '.join(UNTRAINED)}; runs: {', '.join(names) or 'none yet'}",
+        )
+    if (persona.runs_folder / which).is_dir():
+        raise RunError(f"{persona.name}@{which} is not finished", fix="run the command that began it again")
+    raise RunError(f"{persona.name} has no run {which}", fix=f"its runs: {', '.join(names) or 'none yet'}")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How contestants are opened."""
+
+    compute: Compute
+    """The device and number format."""
+    model: str | None = None
+    """The base model of untrained contestants; left out, the newest run's, or the persona's own choice."""
+    on_stage: Stage = lambda _what, _fraction: None
+    """Told when a model has to be prepared first."""
+
+
+def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestant:
+    """Load a contestant that `check` has accepted."""
+    from personatune.generation.local import LocalEngine
+    from personatune.models.load import load_base, load_run
+
+    run = which if _RUN.fullmatch(which) else None
+    if run:
+        folder = persona.runs_folder / run
+        loaded = load_run(_base_of(manifest.read(folder), opening.on_stage), folder / "model", opening.compute)
+    else:
+        source = resolve(opening.model or untrained_model(persona), opening.on_stage)
+        loaded = load_base(source, opening.compute)
+    return Contestant(
+        name=f"{persona.name}@{which}",
+        engine=LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids),
+        params=default_params(persona),
+        system_prompt=persona.system_prompt if which == "prompted" else None,
+        run=run,
+    )
+
+
+def untrained_model(persona: Persona) -> str:
+    """The model that `@base` and `@prompted` mean: the newest run's, or what the persona would train."""
+    names = run_names(persona)
+    if names:
+        return _named_by(manifest.read(persona.runs_folder / names[-1]))
+    return str(persona.character.training.get("model", DEFAULT_MODEL))
+
+
+def default_params(persona: Persona) -> GenerationParams:
+    """The persona's generation parameters over the defaults. Raises `PersonaError` for unknown or bad ones."""
+    try:
+        return GenerationParams(**persona.character.generation)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PersonaError(
+            f"[generation] in {PERSONA_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            where=persona.folder / PERSONA_FILE,
+            fix=f"parameters: {', '.join(GenerationParams.model_fields)}",
+        ) from error
+
+
+def _base_of(made: dict[str, Any], on_stage: Stage) -> ModelSource:
+    return resolve(_named_by(made), on_stage)
+
+
+def _named_by(made: dict[str, Any]) -> str:
+    """A path is remembered as the folder it was, since commands run from anywhere; other names stay names."""
+    model = made["model"]
+    folder = Path(str(model.get("folder", "")))
+    is_path = not str(model["id"]).startswith("starter/") and Path(str(model["id"])).expanduser().exists()
+    if is_path or (folder.is_dir() and not str(model["id"]).startswith("starter/")):
+        return str(folder)
+    return str(model["id"])

@@ -1,0 +1,237 @@
+"""Laws of the report: it stands alone, nothing a model says becomes markup, and it shows what was measured."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from evaluation_samples import CASES, HEAD, small_suite, talk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from personatune.evaluation.evaluate import evaluate
+from personatune.evaluation.plots import length_plot, loss_plot
+from personatune.evaluation.plots import Lengths
+from personatune.evaluation.pointers import percent, pointers
+from personatune.evaluation.replies import case_views, marked
+from personatune.evaluation.report import ReportContext, render_report, write_report
+from personatune.evaluation.results import Evaluation
+from personatune.generation.contestant import Contestant
+from personatune.generation.scripted import ScriptedEngine
+
+LONG = "I once carried a currant across the whole yard in the rain and nobody, not one beetle, said well done."
+DATA = [talk(f"Question {number}?", f"Answer number {number} is this one here.", line=number) for number in range(9)]
+DATA.append(talk("Rain?", LONG, line=57))
+METRICS = [{"step": step, "epoch": step / 4, "loss": 3 / step} for step in range(1, 9)]
+METRICS += [{"step": 4, "epoch": 1, "heldout_nll": 2.0}, {"step": 8, "epoch": 2, "heldout_nll": 3.0}]
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'"&{{ 7 * 7 }}</blockquote>'
+VOID = {"meta", "input", "rect", "line", "path", "circle"}
+
+
+class Page(HTMLParser):
+    """What a browser would see: the tags in order, their attributes, the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Evaluation:
+    replies = {
+        "base": lambda request: "" if request.messages[-1].content == "Explain quarks" else "So I said and",
+        "r1": lambda request: LONG if request.messages[-1].content == "Rain again?" else HOSTILE + " Done.",
+    }
+    contestants = [Contestant(f"pip@{name}", ScriptedEngine(reply)) for name, reply in replies.items()]
+    return evaluate(contestants, small_suite(tmp_path), conversations=DATA)
+
+
+def context(**changes: object) -> ReportContext:
+    made = {"personatune": "0.1.0", "versions": {"torch": "2.11"}, "notes": [HOSTILE, 2], "gpu": None}
+    return ReportContext(**{"character": f"Pip {HOSTILE}", "metrics": METRICS, "made": made, **changes})  # type: ignore[arg-type]
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(evaluation: Evaluation) -> None:
+    page = Page(render_report(evaluation, context()))
+    assert page.open == []
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert set((attributes.get(name) or "").split()) <= set(ids)
+
+
+def test_nothing_that_is_said_becomes_markup(evaluation: Evaluation) -> None:
+    page = Page(render_report(evaluation, context()))
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "link", "object", "a") and tag != "a"]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert HOSTILE in "".join(page.text)
+
+
+def test_the_page_reaches_for_nothing_outside_itself(evaluation: Evaluation) -> None:
+    html = render_report(evaluation, context())
+    assert "http" not in html.replace("http-equiv", "")
+    assert "url(" not in html and "@import" not in html
+    page = Page(html)
+    assert not [attributes for _, attributes in page.tags if "src" in attributes]
+    assert [attributes["href"] for _, attributes in page.tags if "href" in attributes] == ["#replies"]
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None and policy.startswith("default-src 'none'") and "unsafe" not in policy
+    assert not [attributes for _, attributes in page.tags if "style" in attributes]
+
+
+def test_the_page_says_what_it_is_and_shows_every_measured_thing(evaluation: Evaluation) -> None:
+    html = render_report(evaluation, context(character="Pip"))
+    text = re.sub(r"\s+", " ", "".join(Page(html).text))
+    assert "Not judged yet: signals say where to look; only your ear can say whether it is them." in text
+    assert text.index("Signals") < text.index("What to look at") < text.index("Replies side by side")
+    assert text.index("Replies side by side") < text.index("How long the replies are")
+    assert text.index("How the training went") < text.index("How it was made")
+    for words in (
+        "pip@base",
+        "pip@r1",
+        "Listen for a game",
+        "20 words in a row as in train.jsonl:57",
+        "versions, torch",
+    ):
+        assert words in text
+    for contestant in evaluation.contestants:
+        for sample in contestant.samples:
+            assert str(sample.sample.params.seed) in text
+
+
+def test_the_worst_case_comes_first(evaluation: Evaluation) -> None:
+    views = case_views(evaluation)
+    assert [view.case.id for view in views] == ["quantum", "friend", "rainy"]
+    assert [view.severity for view in views] == sorted((view.severity for view in views), reverse=True)
+    rainy = views[-1]
+    assert "copying@1" in rainy.tokens and "copying@0" not in rainy.tokens
+    assert [[cell.contestant for cell in row] for row in rainy.rows] == [["pip@base", "pip@r1"]] * 3
+
+
+def test_a_report_needs_no_metrics_no_record_and_no_training_data(tmp_path: Path) -> None:
+    suite = small_suite(tmp_path, HEAD + CASES)
+    one = evaluate([Contestant("pip@r1", ScriptedEngine(lambda _: "Fine."))], suite, conversations=[])
+    path = tmp_path / "report.html"
+    write_report(path, one, ReportContext("Pip"))
+    html = path.read_text("utf-8")
+    assert Page(html).open == []
+    assert "How the training went" not in html
+    assert "training data</span>" not in html
+
+
+def test_a_reply_with_half_a_sign_is_still_written(tmp_path: Path) -> None:
+    suite = small_suite(tmp_path)
+    one = evaluate([Contestant("a", ScriptedEngine(lambda _: "Half \ud83d."))], suite, conversations=DATA)
+    write_report(tmp_path / "report.html", one, ReportContext("Pip"))
+    assert "Half ?." in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_pointers_say_what_to_look_at(evaluation: Evaluation) -> None:
+    said = [str(pointer) for pointer in pointers(evaluation, METRICS)]
+    assert "pip@base: 3 of 15 replies say nothing at all." in said
+    assert "pip@base: 15 of 15 replies are unfinished: 15 without a sentence's end." in said
+    assert (
+        "pip@r1: 3 of 15 replies recite a training reply; the longest has 20 words in a row as in train.jsonl:57."
+        in said
+    )
+    assert any(text.startswith("Between pip@base and pip@r1") and "finished (0 % and 100 %)" in text for text in said)
+    assert any("lowest at step 4 (2.00) and rose to 3.00" in text for text in said)
+
+
+def test_a_faultless_contestant_is_not_praised(tmp_path: Path) -> None:
+    one = evaluate([Contestant("a", ScriptedEngine(lambda _: "Fine."))], small_suite(tmp_path), conversations=DATA[:3])
+    assert "That is no praise yet" in str(pointers(one)[0])
+
+
+@given(st.text(max_size=60), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=5))
+def test_marking_keeps_every_letter(text: str, spans: list[tuple[int, int]]) -> None:
+    inside = [(min(pair), max(pair)) for pair in spans if max(pair) <= len(text)]
+    pieces = marked(text, inside)
+    assert "".join(piece for piece, _ in pieces) == text
+    place = 0
+    for piece, mark in pieces:
+        for offset in range(place, place + len(piece)):
+            assert mark == any(low <= offset < high for low, high in inside)
+        place += len(piece)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 900), max_size=30), min_size=1, max_size=4),
+    st.lists(st.integers(0, 200), max_size=30),
+    st.sampled_from([350, 720]),
+)
+def test_length_plots_stay_inside_their_frame(replies: list[list[int]], training: list[int], width: int) -> None:
+    svg = str(length_plot([Lengths(f"c<{n}", words) for n, words in enumerate(replies)], training, width))
+    height = float(re.search(rf'viewBox="0 0 {width} (\d+)"', svg)[1])  # type: ignore[index]
+    assert "c<" not in svg and "<title" in svg and "<desc" in svg
+    for x, y, w, h in re.findall(r'<rect[^>]* x="([-\d.]+)" y="([-\d.]+)" width="([-\d.]+)" height="([-\d.]+)"', svg):
+        assert -0.1 <= float(x) and float(x) + float(w) <= width + 0.1
+        assert -0.1 <= float(y) and float(y) + float(h) <= height + 0.1
+
+
+VALUES = st.one_of(st.none(), st.floats(0, 20), st.just(float("nan")), st.just(float("inf")), st.text(max_size=3))
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"step": VALUES}, optional={k: VALUES for k in ("loss", "epoch", "heldout_nll")}))
+)
+def test_loss_plots_bear_any_metrics(metrics: list[dict[str, object]]) -> None:
+    svg = str(loss_plot(metrics))
+    assert svg == "" or Page(svg).open == []
+    assert "nan" not in svg and "inf" not in svg
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0, "0 %"), (1, "100 %"), (0.5, "50 %"), (0.997, "99.7 %"), (0.002, "0.2 %"), (0.333, "33 %")]
+)
+def test_percent_never_rounds_to_none_or_all(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, after WCAG 2.2."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    bright, dark = sorted((light(one), light(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_colour_reaches_aa_on_its_ground(scheme: int) -> None:
+    css = resources.files("personatune.evaluation").joinpath("templates", "report.css").read_text("utf-8")
+    block = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[scheme]
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+    pairs = [
+        (text, ground) for text in ("ink", "quiet", *(f"c{n}" for n in range(6))) for ground in ("paper", "ground")
+    ]
+    pairs += [(tone, f"{tone}-ground") for tone in ("grave", "look", "note")]
+    pairs += [("ink", "mark"), ("ink", "faint"), ("ink", "look-ground"), ("focus", "paper"), ("look", "look-ground")]
+    for text, ground in pairs:
+        assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)
