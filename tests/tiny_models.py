@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from personatune.conversation import Conversation, Message
+from personatune.conversation import Conversation, Message, Source
 
 VOCABULARY = 600
 CONTEXT = 512
@@ -107,7 +107,7 @@ def small_talk(count: int, seed: int = 0) -> list[Conversation]:
         for _ in range(2 if number % 4 == 3 else 1):
             messages.append(Message(role="user", content=say(2, 5, "?")))
             messages.append(Message(role="assistant", content=say(3, 12, "!")))
-        rows.append(Conversation(messages=tuple(messages)))
+        rows.append(Conversation(messages=tuple(messages), source=Source(path="train.jsonl", line=number + 1)))
     return rows
 
 

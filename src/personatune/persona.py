@@ -117,9 +117,7 @@ def read_character(path: Path) -> Character:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else str(path)
-        raise PersonaError(
-            f"{path.name} is not valid TOML: {error}", where=where, fix="correct that line"
-        ) from error
+        raise PersonaError(f"{path.name} is not valid TOML: {error}", where=where, fix="correct that line") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -68,9 +68,8 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
 def test_a_lock_has_one_holder_and_is_free_again_afterwards(tmp_path):
     lock, busy = tmp_path / "run" / ".lock", RunError("busy")
 
-    with files.locked(lock, busy):
-        with pytest.raises(RunError, match="busy"), files.locked(lock, busy):
-            pass
+    with files.locked(lock, busy), pytest.raises(RunError, match="busy"), files.locked(lock, busy):
+        pass
     with files.locked(lock, busy):
         pass
 

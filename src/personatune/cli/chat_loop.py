@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def run(reference: str, parameters: GenerationParams, *, model: str | None, devi
     view = chat_view.ChatView(out(), persona.character.name)
     view.opening(contestant.name, persona.character.greeting)
     room = _Room(persona, talk, view)
-    while (line := _read(view)) is not None:
+    while (line := _read()) is not None:
         if not line.strip():
             continue
         try:
@@ -50,19 +51,19 @@ def run(reference: str, parameters: GenerationParams, *, model: str | None, devi
                 if room.command(line.strip()):
                     return 0
             else:
-                room.reply(talk.say(line.strip()), retried=False)
+                room.reply(talk.say(line.strip()))
         except PersonatuneError as error:
-            err().print(f"{error}", markup=False)
+            view.error(str(error))
         except KeyboardInterrupt:
-            view.interrupted()
+            view.notice("stopped; this exchange is forgotten")
     return 0
 
 
-def _read(view: chat_view.ChatView) -> str | None:
+def _read() -> str | None:
     """One line of the user; None at the end of input."""
     try:
         if sys.stdin.isatty():
-            return input(view.prompt())
+            return input("you: ")
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
     except (EOFError, KeyboardInterrupt):
@@ -78,11 +79,11 @@ class _Room:
         with open_store(persona) as store:
             self._runs = {record.name for record in store.runs()}
 
-    def reply(self, pieces: object, *, retried: bool) -> None:
+    def reply(self, pieces: Iterator[str | Sample]) -> None:
         """Stream a reply to the view and keep it."""
-        sample = self._view.stream(pieces)  # type: ignore[arg-type]
+        sample = self._view.reply(pieces)
         if self._talk.forgotten:
-            self._view.remark(f"the first {self._talk.forgotten} messages no longer fit and were left out")
+            self._view.notice(f"the first {self._talk.forgotten} messages no longer fit and were left out")
         if sample is not None:
             self._last = self._keep(sample)
 
@@ -95,18 +96,20 @@ class _Room:
         if name == "help":
             self._view.help()
         elif name == "params":
-            self._view.params(self._talk.params)
+            self._view.params(self._talk.params, self._talk.contestant.params)
         elif name == "set":
             self._set(rest)
         elif name == "retry":
-            self.reply(self._talk.retry(), retried=True)
+            self.reply(self._talk.retry())
         elif name == "undo":
             self._talk.undo()
-            self._view.remark("the last exchange is forgotten")
+            self._view.notice("the last exchange is forgotten")
+        elif name == "system":
+            self._view.notice(self._talk.contestant.system_prompt or "no stage direction: the run speaks for itself")
         elif name == "reset":
             self._talk.messages.clear()
             self._last = None
-            self._view.remark("the conversation starts afresh")
+            self._view.notice("the conversation starts afresh")
         elif name == "save":
             self._save(rest)
         else:
@@ -126,7 +129,7 @@ class _Room:
             self._talk.params = GenerationParams.model_validate(wanted)
         except ValidationError as error:
             raise UsageError(f"{name}: {error.errors()[0]['msg']}", fix="/params shows what is set") from error
-        self._view.remark(f"{name} is now {getattr(self._talk.params, name)}")
+        self._view.notice(f"{name} is now {getattr(self._talk.params, name)}")
 
     def _save(self, rest: str) -> None:
         if not self._talk.messages:
@@ -137,7 +140,7 @@ class _Room:
             raise UsageError(f"{path} exists already", fix="/save OTHER_NAME.jsonl")
         row = {"messages": [message.model_dump() for message in self._talk.messages]}
         files.write_text(path, json.dumps(row, ensure_ascii=False) + "\n")
-        self._view.remark(f"saved to {path}, as a row that could go into train.jsonl")
+        self._view.notice(f"saved to {path}, as a row that could go into train.jsonl")
 
     def _keep(self, sample: Sample) -> str:
         who = self._talk.contestant

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from personatune.evaluation.evaluate import EvaluationOptions, evaluate
 from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.suite import load_suite
-from personatune.generation.contestants import Opening, check, open_contestant
+from personatune.generation.contestants import Opening, check, open_contestant, untrained_model
+from personatune.generation.remembered import RememberedEngine
 from personatune.persona import Persona
 from personatune.store.records import EvaluationRecord, SampleRecord
 from personatune.training.checkpoints import read_metrics
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personatune.generation.contestant import Contestant
+    from personatune.models.device import Compute
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,31 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
     conversations = load(persona.train_file)
     compute = choose(wish.device)  # type: ignore[arg-type]
+    scratch = persona.store_file.parent / "unfinished"
 
     def opened() -> Iterator[Contestant]:
         for name in names:
             with StageProgress(console) as stages:
                 contestant = open_contestant(persona, name, Opening(compute, wish.model, stages))
-            yield contestant
+            # What was answered before an interruption is not asked again.
+            answered = scratch / f"{_identity(persona, name, wish, compute)}.jsonl"
+            yield replace(contestant, engine=RememberedEngine(contestant.engine, answered))
+            del contestant  # or two models are in memory while the next one loads
 
     with EvaluationProgress(console) as progress:
         evaluation = evaluate(opened(), suite, conversations=conversations, options=wish.options, on_progress=progress)
-    return _keep(persona, names, evaluation, path, wish.report)
+    kept = _keep(persona, names, evaluation, path, wish.report)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return kept
+
+
+def _identity(persona: Persona, name: str, wish: Wish, compute: Compute) -> str:
+    """What a contestant's replies follow from, beside prompt, parameters and seed: its weights and its numbers."""
+    if name.startswith("r"):
+        weights = str(manifest.read(persona.runs_folder / name).get("trained"))
+    else:
+        weights = wish.model or untrained_model(persona)
+    return files.content_hash(name, weights, compute.device, compute.dtype)[:16]
 
 
 def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
@@ -145,7 +163,7 @@ def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> I
 
 def _context(persona: Persona, made: dict[str, dict[str, Any]]) -> ReportContext:
     metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
-    how = {
+    how: dict[str, Any] = {
         name: {
             "command": m.get("command"),
             "model": m.get("model", {}).get("id"),

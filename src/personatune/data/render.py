@@ -81,9 +81,7 @@ def end_of_turn(tokenizer: Tokenizer) -> int:
     )
 
 
-def stop_ids(
-    tokenizer: Tokenizer, generation_config_eos: int | Sequence[int] | None = None
-) -> tuple[int, ...]:
+def stop_ids(tokenizer: Tokenizer, generation_config_eos: int | Sequence[int] | None = None) -> tuple[int, ...]:
     """Every token that ends a reply: the template's, the tokenizer's and the model's own, sorted."""
     found = {end_of_turn(tokenizer)}
     eos = getattr(tokenizer, "eos_token_id", None)
@@ -103,7 +101,7 @@ def render(tokenizer: Tokenizer, conversation: Conversation) -> Rendered:
     one text, then one token after the other. Raises `DataError` when the template refuses the
     conversation and `StopTokenError` when a reply is not closed by a special token.
     """
-    where = str(conversation.source)
+    where = str(conversation.source) if conversation.source else None
     special = _special_ids(tokenizer)
     ids: list[int] = []
     mask: list[bool] = []

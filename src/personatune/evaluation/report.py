@@ -117,7 +117,7 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         labels=LABELS,
         lengths=_length_plots(evaluation),
         losses=_loss_plots(context.metrics),
-        made=_flat(context.made),
+        made=_records(context.made),
         style=style,
         script=script,
         policy=_policy(style, script),
@@ -178,15 +178,22 @@ def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]
     return drawn
 
 
+def _records(made: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """How it was made, as titled lists: each nested dict is one, and what is not nested comes first."""
+    plain = _flat({key: item for key, item in made.items() if not isinstance(item, Mapping)})
+    nested = [(str(key), _flat(item)) for key, item in made.items() if isinstance(item, Mapping)]
+    return [(title, lines) for title, lines in [("Record", plain), *nested] if lines]
+
+
 def _flat(value: Mapping[str, Any], name: str = "", depth: int = 1) -> list[tuple[str, str]]:
-    """A nested dict as lines of name and text: `versions, torch`: `2.11`."""
+    """A nested dict as lines of name and text: `recipe.rank`: `16`."""
     lines: list[tuple[str, str]] = []
     for key, item in value.items():
-        full = f"{name}, {key}" if name else str(key)
+        full = f"{name}.{key}" if name else str(key)
         if isinstance(item, Mapping) and depth < _DEEPEST:
             lines += _flat(item, full, depth + 1)
         elif isinstance(item, list | tuple):
-            lines.append((full, ", ".join(str(part) for part in item)))
+            lines.append((full, ", ".join(str(part) for part in item) or "none"))
         else:
             lines.append((full, "none" if item is None else str(item)))
     return lines

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class GenerationParams(BaseModel):
     """How a reply is drawn from the model's probabilities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     temperature: float = Field(0.8, ge=0.0, le=5.0, allow_inf_nan=False)
     """How adventurous: 0 always takes the likeliest token, 1 draws as the model learned."""

@@ -12,6 +12,9 @@ from personatune.generation.params import GenerationParams
 _NUCLEUS_GUESS = 1024
 """Tokens sorted at first when only top_p limits them; the whole vocabulary is sorted when they are too few."""
 
+_GREEDY_BELOW = 1e-5
+"""Below this temperature only the likeliest token has any probability, and dividing would overflow."""
+
 
 def generator(seed: int) -> torch.Generator:
     """The reply's own source of chance, always on the CPU so that devices agree on it."""
@@ -40,14 +43,15 @@ def next_token(
         logits[ids] = torch.where(scores < 0, scores * penalty, scores / penalty)
     if forbidden:
         logits[list(forbidden)] = float("-inf")
-    if params.temperature == 0:
+    if params.temperature < _GREEDY_BELOW:
         return int(logits.argmax())
     values, ids, mass = _sorted_head(logits / params.temperature, params)
     probabilities = torch.exp(values - values[0])
     total = probabilities.sum() if mass is None else mass
-    cumulative = torch.cumsum(probabilities, 0) / total
-    keep = int((cumulative < params.top_p).sum()) + 1  # the token that crosses top_p is kept
-    probabilities = probabilities[: min(keep, len(probabilities))]
+    if params.top_p < 1:  # at 1 nothing goes, not even what rounding would lose
+        cumulative = torch.cumsum(probabilities, 0) / total
+        keep = int((cumulative < params.top_p).sum()) + 1  # the token that crosses top_p is kept
+        probabilities = probabilities[: min(keep, len(probabilities))]
     if params.min_p > 0:
         probabilities = probabilities[probabilities >= params.min_p * probabilities[0]]
     ladder = torch.cumsum(probabilities.double(), 0)

@@ -23,9 +23,11 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
     from transformers.utils.quantization_config import GgufConfig
 
     _refuse_other_files(gguf)
+    logging.disable_progress_bar()
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     try:

@@ -65,12 +65,20 @@ def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loade
 def _causal(source: ModelSource, folder: Path, compute: Compute) -> Any:
     from transformers import AutoModelForCausalLM
 
+    hush()
     with _plain_errors(source), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=compute.torch_dtype, use_safetensors=True, trust_remote_code=False
         )
     return model.to(compute.device)
+
+
+def hush() -> None:
+    """Keep transformers' own progress bars away: what people should see, we show."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:

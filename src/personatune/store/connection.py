@@ -67,9 +67,7 @@ def damaged(path: Path, why: object) -> StoreError:
 
 def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
     # Transactions are begun by name (isolation_level None); the store has a lock of its own for threads.
-    return sqlite3.connect(
-        database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
-    )
+    return sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

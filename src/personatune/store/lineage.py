@@ -69,9 +69,7 @@ def resolve(store: Store, ref: str) -> tuple[str, str]:
         )
     if len(found) > 1:
         ids = ", ".join(row[1][: len(ref) + 8] for row in found[:5])
-        raise UsageError(
-            f"{ref!r} is the beginning of {len(found)} data versions: {ids}", fix="give more of the hash"
-        )
+        raise UsageError(f"{ref!r} is the beginning of {len(found)} data versions: {ids}", fix="give more of the hash")
     return found[0][0], found[0][1]
 
 

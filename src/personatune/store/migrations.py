@@ -124,9 +124,7 @@ def _applied(connection: sqlite3.Connection, path: Path) -> int:
         if tables:
             raise StoreError(f"{path.name} is a database of another program", where=path, fix="move it away")
         return 0
-    found = connection.execute(
-        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (SET,)
-    )
+    found = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (SET,))
     names = [row[0] for row in found]
     known = [migration.__name__ for migration in MIGRATIONS]
     if names != known[: len(names)]:

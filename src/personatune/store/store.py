@@ -138,9 +138,7 @@ class Store:
         """
         with self._writing(f"recording run {run.name}") as connection:
             if connection.execute("SELECT 1 FROM runs WHERE name = ?", (run.name,)).fetchone():
-                raise StoreError(
-                    f"run {run.name} is recorded already", where=self.path, fix="take Store.next_run_name"
-                )
+                raise StoreError(f"run {run.name} is recorded already", where=self.path, fix="take Store.next_run_name")
             _insert_run(connection, run)
 
     def update_run(
@@ -294,10 +292,7 @@ class Store:
         try:
             return [
                 record.model_validate(
-                    {
-                        key: json.loads(value) if key in _JSON_COLUMNS else value
-                        for key, value in dict(row).items()
-                    }
+                    {key: json.loads(value) if key in _JSON_COLUMNS else value for key, value in dict(row).items()}
                 )
                 for row in rows
             ]
@@ -327,9 +322,7 @@ def _columns(record: BaseModel) -> dict[str, Any]:
     return row
 
 
-def _insert(
-    connection: sqlite3.Connection, table: str, rows: list[dict[str, Any]], *, or_ignore: bool = False
-) -> None:
+def _insert(connection: sqlite3.Connection, table: str, rows: list[dict[str, Any]], *, or_ignore: bool = False) -> None:
     names = list(rows[0])
     connection.executemany(
         f"INSERT {'OR IGNORE ' if or_ignore else ''}INTO {table} ({', '.join(_quoted(names))})"

@@ -20,9 +20,7 @@ def print_before_after(evaluation: Evaluation, console: Console) -> None:
     table.add_column(f"before ({before.name})", ratio=4, style="dim")
     table.add_column(f"after ({after.name})", ratio=5)
     for old, new in zip(before.samples, after.samples, strict=True):
-        table.add_row(
-            Text(old.sample.messages[-1].content), Text(_shortened(old.sample.reply)), Text(new.sample.reply)
-        )
+        table.add_row(Text(old.sample.messages[-1].content), Text(_shortened(old.sample.reply)), Text(new.sample.reply))
     console.print(table)
 
 

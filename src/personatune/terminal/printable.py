@@ -8,9 +8,13 @@ from rich.measure import Measurement
 from rich.segment import Segment
 
 _JOINERS = "\u200c\u200d"  # invisible, and yet part of words and of emoji
-_IN_ASCII = dict(
-    zip("─━═╸╺│┃╭╮╰╯┌┐└┘├┤┬┴┼╡╞╪█•·…“”‘’–—", "--=--||++++++++++++++=#**.\"\"''--", strict=True)  # one cell for one
-)
+_IN_ASCII = {
+    char: plain
+    for plain, chars in {
+        "-": "─━╸╺–—", "=": "═", "|": "│┃", "+": "╭╮╰╯┌┐└┘├┤┬┴┼╡╞╪", "#": "█", "*": "•", ".": "·…", '"': "“”", "'": "‘’"
+    }.items()
+    for char in chars
+}  # fmt: skip
 
 
 def printable(text: str) -> str:

@@ -39,8 +39,3 @@ def size(octets: float) -> str:
     if octets < 999.5e6:
         return f"{octets / 1e6:.0f} MB"
     return f"{octets / 1e9:.1f} GB"
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 step`, `75 steps`, `1,200 steps`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

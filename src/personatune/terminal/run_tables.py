@@ -187,11 +187,7 @@ def _facts(run: RunRecord, flat: dict[str, Any]) -> Iterable[tuple[str, Text]]:
 
 
 def _settings(flat: dict[str, Any], prefix: str) -> list[str]:
-    return [
-        f"{key.removeprefix(prefix)}={_printable(value)}"
-        for key, value in flat.items()
-        if key.startswith(prefix)
-    ]
+    return [f"{key.removeprefix(prefix)}={_printable(value)}" for key, value in flat.items() if key.startswith(prefix)]
 
 
 def _change(before: Any, after: Any) -> Text:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from personatune import files
+from personatune import files, manifest
 from personatune.conversation import Conversation
 from personatune.data.load import to_jsonl
 from personatune.data.version import row_hash, version_of
@@ -18,7 +18,6 @@ from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
 from personatune.store.records import DatasetVersion, RunRecord, now
 from personatune.store.store import Store
-from personatune import manifest
 from personatune.training.recipe import Recipe, write_recipe
 
 

@@ -19,7 +19,7 @@ def prove(tokenizer: Any, conversations: Sequence[Conversation], rendered: Seque
     """
     closing = end_of_turn(tokenizer)
     for conversation, row in zip(conversations, rendered, strict=True):
-        where = str(conversation.source)
+        where = str(conversation.source) if conversation.source else None
         spans = _labelled_spans(row)
         if any(row.token_ids[last] != closing for _, last in spans):
             raise StopTokenError(

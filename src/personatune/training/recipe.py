@@ -23,7 +23,7 @@ _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
 class Recipe(BaseModel):
     """How a run is trained. A key that is left out takes the default; `auto` is resolved when training starts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str = Field("starter/gemma-3-270m", min_length=1)
     """The base model: a starter, a folder, a GGUF file or a Hugging Face id."""

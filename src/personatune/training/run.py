@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from personatune import files
+from personatune import files, manifest
 from personatune.conversation import Conversation
 from personatune.data.doctor import examine
 from personatune.data.load import load
@@ -24,7 +24,6 @@ from personatune.models.device import Compute, choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
-from personatune import manifest
 from personatune.training import events
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.recipe import Recipe

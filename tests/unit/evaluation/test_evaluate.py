@@ -79,7 +79,7 @@ def test_seeds_are_stable_alike_for_all_contestants_and_differ_everywhere_else(s
     assert seeds == [s.sample.params.seed for s in other.samples]
     assert len(set(seeds)) == len(seeds)
     assert seeds[:2] == [seed_for(5, "rainy", 1, 0), seed_for(6, "rainy", 1, 1)]
-    assert seed_for(5, "rainy", 1, 0) == 485441434 or seed_for(5, "rainy", 1, 0) < 2**31
+    assert seed_for(5, "rainy", 1, 0) == 538935585  # kept samples can be made again only while this holds
     more = run(suite, Contestant("a", Watched()), samples=5).contestants[0]
     assert {s.sample.params.seed for s in more.samples} > set(seeds)
     assert len({s.sample.params.seed for s in more.samples}) == len(more.samples)

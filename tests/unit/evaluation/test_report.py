@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personatune.evaluation.evaluate import evaluate
-from personatune.evaluation.plots import length_plot, loss_plot
-from personatune.evaluation.plots import Lengths
+from personatune.evaluation.plots import Lengths, length_plot, loss_plot
 from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import case_views, marked
 from personatune.evaluation.report import ReportContext, render_report, write_report
@@ -85,7 +84,7 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(evaluation: Evaluation) 
 def test_nothing_that_is_said_becomes_markup(evaluation: Evaluation) -> None:
     page = Page(render_report(evaluation, context()))
     assert sum(tag == "script" for tag, _ in page.tags) == 1
-    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "link", "object", "a") and tag != "a"]
+    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "link", "object", "embed")]
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert HOSTILE in "".join(page.text)
 
@@ -114,7 +113,7 @@ def test_the_page_says_what_it_is_and_shows_every_measured_thing(evaluation: Eva
         "pip@r1",
         "Listen for a game",
         "20 words in a row as in train.jsonl:57",
-        "versions, torch",
+        "versions",
     ):
         assert words in text
     for contestant in evaluation.contestants:
@@ -124,9 +123,9 @@ def test_the_page_says_what_it_is_and_shows_every_measured_thing(evaluation: Eva
 
 def test_the_worst_case_comes_first(evaluation: Evaluation) -> None:
     views = case_views(evaluation)
-    assert [view.case.id for view in views] == ["quantum", "friend", "rainy"]
+    assert [view.case.id for view in views] == ["quantum", "rainy", "friend"]
     assert [view.severity for view in views] == sorted((view.severity for view in views), reverse=True)
-    rainy = views[-1]
+    rainy = views[1]
     assert "copying@1" in rainy.tokens and "copying@0" not in rainy.tokens
     assert [[cell.contestant for cell in row] for row in rainy.rows] == [["pip@base", "pip@r1"]] * 3
 
@@ -139,7 +138,7 @@ def test_a_report_needs_no_metrics_no_record_and_no_training_data(tmp_path: Path
     html = path.read_text("utf-8")
     assert Page(html).open == []
     assert "How the training went" not in html
-    assert "training data</span>" not in html
+    assert 'class="who data"' not in html
 
 
 def test_a_reply_with_half_a_sign_is_still_written(tmp_path: Path) -> None:
@@ -151,10 +150,10 @@ def test_a_reply_with_half_a_sign_is_still_written(tmp_path: Path) -> None:
 
 def test_pointers_say_what_to_look_at(evaluation: Evaluation) -> None:
     said = [str(pointer) for pointer in pointers(evaluation, METRICS)]
-    assert "pip@base: 3 of 15 replies say nothing at all." in said
-    assert "pip@base: 15 of 15 replies are unfinished: 15 without a sentence's end." in said
+    assert "pip@base: 3 of 12 replies say nothing at all." in said
+    assert "pip@base: 12 of 12 replies are unfinished: 12 without a sentence's end." in said
     assert (
-        "pip@r1: 3 of 15 replies recite a training reply; the longest has 20 words in a row as in train.jsonl:57."
+        "pip@r1: 3 of 12 replies recite a training reply; the longest has 20 words in a row as in train.jsonl:57."
         in said
     )
     assert any(text.startswith("Between pip@base and pip@r1") and "finished (0 % and 100 %)" in text for text in said)
@@ -188,15 +187,15 @@ def test_length_plots_stay_inside_their_frame(replies: list[list[int]], training
     height = float(re.search(rf'viewBox="0 0 {width} (\d+)"', svg)[1])  # type: ignore[index]
     assert "c<" not in svg and "<title" in svg and "<desc" in svg
     for x, y, w, h in re.findall(r'<rect[^>]* x="([-\d.]+)" y="([-\d.]+)" width="([-\d.]+)" height="([-\d.]+)"', svg):
-        assert -0.1 <= float(x) and float(x) + float(w) <= width + 0.1
-        assert -0.1 <= float(y) and float(y) + float(h) <= height + 0.1
+        assert float(x) >= -0.1 and float(x) + float(w) <= width + 0.1
+        assert float(y) >= -0.1 and float(y) + float(h) <= height + 0.1
 
 
 VALUES = st.one_of(st.none(), st.floats(0, 20), st.just(float("nan")), st.just(float("inf")), st.text(max_size=3))
 
 
 @given(
-    st.lists(st.fixed_dictionaries({"step": VALUES}, optional={k: VALUES for k in ("loss", "epoch", "heldout_nll")}))
+    st.lists(st.fixed_dictionaries({"step": VALUES}, optional=dict.fromkeys(("loss", "epoch", "heldout_nll"), VALUES)))
 )
 def test_loss_plots_bear_any_metrics(metrics: list[dict[str, object]]) -> None:
     svg = str(loss_plot(metrics))
