@@ -92,7 +92,8 @@ def _explain(error: Exception, verb: str) -> int:
         return 1
     if isinstance(error, ModuleNotFoundError):
         _say(
-            f"error: the Python package {error.name!r} is not installed\n  fix: python -m pip install 'personatune[train]'"
+            f"error: the Python package {error.name!r} is not installed\n"
+            "  fix: python -m pip install 'personatune[train]'"
         )
         return 1
     first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""

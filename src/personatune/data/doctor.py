@@ -57,9 +57,7 @@ def examine(
     estimated = count_tokens is None
     findings = [
         *problems,
-        *structure.role_order(rows),
-        *structure.empty_message(rows),
-        *wording.template_tokens(rows),
+        *unsound(conversations),
         *leaks.suite_leaks(rows, suite_prompts),
         *lengths.one_length(reply_words),
         *lengths.over_token_limit(rows, counts, max_tokens, estimated=estimated),
@@ -78,6 +76,12 @@ def examine(
         reply_words=reply_words,
         findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
     )
+
+
+def unsound(conversations: Sequence[Conversation]) -> list[Finding]:
+    """The findings for which training refuses to start; quick, whatever the number of rows."""
+    rows = placed(conversations)
+    return [*structure.role_order(rows), *structure.empty_message(rows), *wording.template_tokens(rows)]
 
 
 def _only_sound(count_tokens: Callable[[Conversation], int]) -> Callable[[Conversation], int]:

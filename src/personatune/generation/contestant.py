@@ -20,7 +20,7 @@ class Contestant:
     params: GenerationParams = field(default_factory=GenerationParams)
     """The generation parameters it answers with unless told otherwise."""
     system_prompt: str | None = None
-    """Set before every conversation: only the prompted rival has one."""
+    """Set before every conversation: the rival's, or the one that all training conversations of a run share."""
     run: str | None = None
     """The run that made it, for lineage; none for untrained contestants."""
 

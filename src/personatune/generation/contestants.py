@@ -15,7 +15,7 @@ from personatune.generation.contestant import Contestant
 from personatune.generation.params import GenerationParams
 from personatune.models.device import Compute
 from personatune.models.gguf_file import Stage
-from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
+from personatune.models.resolve import DEFAULT_MODEL, resolve
 from personatune.persona import PERSONA_FILE, Persona
 
 _RUN = re.compile(r"r[1-9][0-9]{0,8}")
@@ -73,9 +73,12 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
     from personatune.models.load import load_base, load_run
 
     run = which if _RUN.fullmatch(which) else None
+    system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
         folder = persona.runs_folder / run
-        loaded = load_run(_base_of(manifest.read(folder), opening.on_stage), folder / "model", opening.compute)
+        made = manifest.read(folder)
+        system_prompt = made.get("system_prompt")
+        loaded = load_run(resolve(_named_by(made), opening.on_stage), folder / "model", opening.compute)
     else:
         source = resolve(opening.model or untrained_model(persona), opening.on_stage)
         loaded = load_base(source, opening.compute)
@@ -83,7 +86,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
         name=f"{persona.name}@{which}",
         engine=LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids),
         params=default_params(persona),
-        system_prompt=persona.system_prompt if which == "prompted" else None,
+        system_prompt=system_prompt,
         run=run,
     )
 
@@ -107,10 +110,6 @@ def default_params(persona: Persona) -> GenerationParams:
             where=persona.folder / PERSONA_FILE,
             fix=f"parameters: {', '.join(GenerationParams.model_fields)}",
         ) from error
-
-
-def _base_of(made: dict[str, Any], on_stage: Stage) -> ModelSource:
-    return resolve(_named_by(made), on_stage)
 
 
 def _named_by(made: dict[str, Any]) -> str:

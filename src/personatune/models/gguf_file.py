@@ -23,11 +23,10 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
     from transformers.utils.quantization_config import GgufConfig
 
     _refuse_other_files(gguf)
-    logging.disable_progress_bar()
+    hush()
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -59,6 +58,13 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
         raise _unreadable(gguf, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def hush() -> None:
+    """Keep transformers' own progress bars away: what people should see, we show."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _unreadable(gguf: Path, error: Exception) -> ModelError:

@@ -13,6 +13,7 @@ from personatune.data import render
 from personatune.errors import ModelError
 from personatune.models import chat_template
 from personatune.models.device import Compute
+from personatune.models.gguf_file import hush
 from personatune.models.resolve import ModelSource
 
 
@@ -72,13 +73,6 @@ def _causal(source: ModelSource, folder: Path, compute: Compute) -> Any:
             folder, dtype=compute.torch_dtype, use_safetensors=True, trust_remote_code=False
         )
     return model.to(compute.device)
-
-
-def hush() -> None:
-    """Keep transformers' own progress bars away: what people should see, we show."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 def _stop_ids(tokenizer: Any, model: Any) -> tuple[int, ...]:

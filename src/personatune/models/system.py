@@ -139,6 +139,9 @@ def _torch() -> Iterator[Check]:
     if fault is not None:
         yield fault
         return
+    if (old := _unfit("torch", torch.__version__)) is not None:
+        yield old
+        return
     kinds = []
     if torch.version.cuda:
         kinds.append(f"CUDA {torch.version.cuda}")
@@ -174,14 +177,19 @@ def _imported_torch() -> tuple[Any, Check | None]:
 def _packages() -> Iterator[Check]:
     for name in _PACKAGES:
         version = _version(name)
-        wanted = _wanted(name)
         if version is None:
             yield Check(name=name, status="problem", found="not installed", fix=INSTALL_TRAIN)
-        elif not _fits(version, wanted):
-            found = f"{version}, but personatune needs {name}{wanted}"
-            yield Check(name=name, status="problem", found=found, fix=f"{INSTALL_TRAIN} --upgrade")
         else:
-            yield Check(name=name, status="ok", found=version)
+            yield _unfit(name, version) or Check(name=name, status="ok", found=version)
+
+
+def _unfit(package: str, version: str) -> Check | None:
+    """The problem with a version that personatune cannot use (too new ones too); None where it can."""
+    wanted = _wanted(package)
+    if _fits(version, wanted):
+        return None
+    found = f"{version}, but personatune needs {package}{wanted}"
+    return Check(name=package, status="problem", found=found, fix=f"{INSTALL_TRAIN} --upgrade")
 
 
 def _wanted(package: str) -> str:

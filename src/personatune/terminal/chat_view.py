@@ -110,20 +110,18 @@ def help_table() -> RenderableType:
 
 
 def params_table(now: GenerationParams, usual: GenerationParams | None = None) -> RenderableType:
-    """The parameters, with what each was before it was changed, and what it means where the model says so."""
+    """The parameters, with what each was before it was changed, and what it means."""
     usual = usual or GenerationParams()
-    meanings = {name: field.description or "" for name, field in GenerationParams.model_fields.items()}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("parameter", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("usually", justify="right", no_wrap=True, style="dim")
-    if any(meanings.values()):
-        table.add_column("", overflow="fold")
-    for name, meaning in meanings.items():
+    table.add_column("", overflow="fold")
+    for name, field in GenerationParams.model_fields.items():
         value, before = getattr(now, name), getattr(usual, name)
         changed = value != before
-        cells = (Text(name), Text(f"{value}", style="bold green" if changed else ""), f"{before}" if changed else "")
-        table.add_row(*cells, *([Text(meaning)] if any(meanings.values()) else []))
+        shown = Text(f"{value}", style="bold green" if changed else "")
+        table.add_row(name, shown, f"{before}" if changed else "", Text(field.description or ""))
     return Fitted(table)
 
 

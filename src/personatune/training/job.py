@@ -74,6 +74,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
         "fingerprint": fingerprint,
         "data": {"version": version, "file": persona.train_file.name, "rows": len(inputs.conversations)},
+        "system_prompt": shared_system_prompt(inputs.conversations),
         "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
         "model": {
             "id": inputs.source.id,
@@ -94,3 +95,9 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         files.write_bytes(folder / notice, text)
     store.add_run(RunRecord(name=name, dataset=version, model=inputs.source.id, manifest=made))
     return Job(name, folder, resolved, made, resumed=False)
+
+
+def shared_system_prompt(conversations: Sequence[Conversation]) -> str | None:
+    """The system message that every conversation begins with: replies must then be asked for with it too."""
+    openings = {c.messages[0].content if c.messages[0].role == "system" else None for c in conversations}
+    return openings.pop() if len(openings) == 1 else None

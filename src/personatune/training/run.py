@@ -15,7 +15,7 @@ from typing import Any
 
 from personatune import files, manifest
 from personatune.conversation import Conversation
-from personatune.data.doctor import examine
+from personatune.data.doctor import unsound
 from personatune.data.load import load
 from personatune.data.render import Rendered, Tokenizer, render
 from personatune.data.split import Split, split
@@ -107,7 +107,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
 
 def refuse_unsound(conversations: Sequence[Conversation]) -> None:
     """Raise `DataError` for rows that cannot be trained on, as the data doctor finds them."""
-    errors = examine(conversations).of_level("error")
+    errors = unsound(conversations)
     if errors:
         first = errors[0]
         more = f" (and {len(errors) - 1} other kinds of error)" if len(errors) > 1 else ""

@@ -1,3 +1,0 @@
-def test_it(trained, run):
-    print(run("runs", "dot").out)
-    print(run("runs", "show", "dot@r1", "--json").out)
