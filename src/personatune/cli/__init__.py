@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -84,6 +85,9 @@ def _explain(error: Exception, verb: str) -> int:
         return 2
     if isinstance(error, OSError) and error.errno is not None:
         _say(f"error: {errors.from_os_error(error, f'running personatune {verb}')}")
+        return 1
+    if "No space left on device" in str(error):  # libraries wrap the system's error in their own
+        _say(f"error: {errors.from_os_error(OSError(errno.ENOSPC, 'full'), f'running personatune {verb}')}")
         return 1
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error)[:200]:
         _say(

@@ -33,7 +33,8 @@ class Talk:
         try:
             yield from self._answer()
         except BaseException:
-            del self.messages[before:]
+            if len(self.messages) == before + 1:  # the reply is not complete
+                del self.messages[before:]
             raise
 
     def retry(self) -> Iterator[str | Sample]:
@@ -41,10 +42,12 @@ class Talk:
         if not self.messages or self.messages[-1].role != "assistant":
             raise UsageError("there is no reply to try again", fix="say something first")
         last = self.messages.pop()
+        before = len(self.messages)
         try:
             yield from self._answer()
         except BaseException:
-            self.messages.append(last)
+            if len(self.messages) == before:  # the new reply is not complete
+                self.messages.append(last)
             raise
 
     def undo(self) -> None:

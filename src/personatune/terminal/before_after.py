@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from personatune.terminal.printable import Fitted
+
 if TYPE_CHECKING:
     from personatune.evaluation.results import Evaluation
 
@@ -21,7 +23,7 @@ def print_before_after(evaluation: Evaluation, console: Console) -> None:
     table.add_column(f"after ({after.name})", ratio=5)
     for old, new in zip(before.samples, after.samples, strict=True):
         table.add_row(Text(old.sample.messages[-1].content), Text(_shortened(old.sample.reply)), Text(new.sample.reply))
-    console.print(table)
+    console.print(Fitted(table))
 
 
 def _shortened(text: str, words: int = 45) -> str:

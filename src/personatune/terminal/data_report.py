@@ -12,6 +12,7 @@ from rich.text import Text
 from personatune.data.doctor import Examination
 from personatune.data.findings import LEVELS, Finding, Level, counted
 from personatune.data.lengths import Bin, WordLengths
+from personatune.terminal.printable import fitting
 
 _STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _WIDEST_PLOT = 80
@@ -19,7 +20,6 @@ _PLOT_HEIGHT = 12
 _TABLE_WIDTH = 68
 _TICK_WIDTH = 7
 _SHOWN_PLACES = 8
-_IN_ASCII = str.maketrans("█┌┐└┘┤├┬┴─│“”…—", '#++++++++-|"".-')
 
 
 def print_examination(examination: Examination, console: Console) -> None:
@@ -30,7 +30,7 @@ def print_examination(examination: Examination, console: Console) -> None:
     if lengths.n:
         _print_lengths(lengths, console)
         for line in histogram(lengths, min(console.width, _WIDEST_PLOT)).split("\n"):
-            console.print(Text(_fitting(line, console)), soft_wrap=True)
+            console.print(Text(fitting(line, console.encoding)), soft_wrap=True)
     for level in LEVELS:
         found = examination.of_level(level)
         if found:
@@ -124,7 +124,7 @@ def _print_finding(finding: Finding, console: Console) -> None:
 def _print_wrapped(text: str, console: Console, *, indent: int = 0, style: str = "", styled: int | None = None) -> None:
     """Print a paragraph broken at spaces only, so that a path stays whole; `styled`: how much is in style."""
     lines = textwrap.fill(
-        _fitting(text, console),
+        fitting(text, console.encoding),
         width=console.width,
         initial_indent=" " * indent,
         subsequent_indent=" " * indent,
@@ -134,12 +134,3 @@ def _print_wrapped(text: str, console: Console, *, indent: int = 0, style: str =
     shown = Text(lines)
     shown.stylize(style, 0, None if styled is None else indent + styled)
     console.print(shown, soft_wrap=True)
-
-
-def _fitting(text: str, console: Console) -> str:
-    """`text` with what the console's encoding cannot say replaced."""
-    try:
-        text.encode(console.encoding)
-    except (UnicodeEncodeError, LookupError):
-        return text.translate(_IN_ASCII).encode("ascii", "backslashreplace").decode("ascii")
-    return text

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from personatune.terminal.printable import Fitted
+
 if TYPE_CHECKING:
     from personatune.evaluation.evaluate import Progress as Asked
     from personatune.evaluation.results import Evaluation
@@ -60,4 +62,4 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
                 f"{rate.count} of {rate.n}  {100 * rate.rate:.0f} % [dim]({low}-{high})[/dim]" if rate.n else "-"
             )
         table.add_row(signal.title, *cells)
-    console.print(table)
+    console.print(Fitted(table))

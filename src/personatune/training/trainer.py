@@ -31,6 +31,11 @@ from personatune.training.events import Listener, Measured, Stepped
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee, collate
 
+CHECKPOINT_SECONDS = 20.0
+"""The least time between two checkpoints."""
+CHECKPOINT_SHARE = 0.05
+"""The most that writing checkpoints may cost, as a share of the time between them."""
+
 
 class PlannedBatches(Dataset[dict[str, Tensor]]):
     """The plan's batches, ready to compute: item i is batch i."""
@@ -138,9 +143,9 @@ class Reporter(TrainerCallback):
             self.measure(step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for a log line, and for a checkpoint when it costs less than a twentieth of the time since the last."""
+        """Ask for a log line, and for a checkpoint when one is due."""
         control.should_log = True
-        wait = max(20.0, 20 * self._save_cost)
+        wait = max(CHECKPOINT_SECONDS, self._save_cost / CHECKPOINT_SHARE)
         stopping = self._w.stop.is_set()
         if stopping or time.monotonic() - self._last_save > wait:
             control.should_save = state.global_step < self._w.plan.steps

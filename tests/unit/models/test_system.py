@@ -259,8 +259,8 @@ def test_without_the_hub_library_nothing_is_asked():
         (system, "_version"), (system, "choose"), (system, "missing"), (system, "is_ready"),
         (system.psutil, "virtual_memory"), (system.settings, "cache_folder"), (system.settings, "is_offline"),
         (system.platform, "platform"), (machine, "cpu_model"), (machine, "cores"),
-        (machine, "bf16_instructions"), (machine, "free_disk"), (machine, "write_trial"), (machine, "has_nvidia_driver"),
-        (machine, "is_translated"),
+        (machine, "bf16_instructions"), (machine, "free_disk"), (machine, "write_trial"),
+        (machine, "has_nvidia_driver"), (machine, "is_translated"),
     ],
 )  # fmt: skip
 def test_no_probe_can_break_the_report(monkeypatch, module, name):
