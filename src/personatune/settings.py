@@ -25,6 +25,8 @@ def apply(*, offline: bool = False) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Tokenising is a thousandth of the work here; forked tokenizer threads only print warnings.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Progress bars of libraries would fight with ours for the terminal.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ import pytest
 from commands import QUICK, Outcome, Run, make_dot
 
 from personatune import cli as command_line
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny models are quickest on one thread, above all beside other tests; for the subprocesses too."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
@@ -51,7 +60,7 @@ def dot(place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dot_trained_once(tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dot_trained_once(one_thread: None, tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The persona with one finished run, r1; only to be copied."""
     folder = make_dot(tmp_path_factory.mktemp("trained") / "dot")
     assert command_line.run(["train", str(folder), "--model", str(tiny_gemma), *QUICK]) == 0

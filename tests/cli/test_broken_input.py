@@ -191,12 +191,12 @@ SUITES = {
     "no cases": (b"schema: persona-suite/v1\ncharacter: Dot\ncases: []\n", ["suite.yaml", "cases"]),
     "an id twice": (
         b"schema: persona-suite/v1\ncharacter: Dot\ncases:\n"
-        b"  - {id: a, kind: everyday, input: Hm?}\n  - {id: a, kind: everyday, input: Oh?}\n",
+        b'  - {id: a, kind: everyday, input: "Hm?"}\n  - {id: a, kind: everyday, input: "Oh?"}\n',
         ["suite.yaml:5", "'a'"],
     ),
     "a parameter that is none": (
         b"schema: persona-suite/v1\ncharacter: Dot\ndefaults: {parameters: {temprature: 1}}\n"
-        b"cases: [{id: a, kind: everyday, input: Hm?}]\n",
+        b'cases: [{id: a, kind: everyday, input: "Hm?"}]\n',
         ["suite.yaml:3", "'temprature'", "'temperature'"],
     ),
 }
@@ -252,9 +252,9 @@ def test_a_recipe_that_is_not_there(dot: Path, run: Run) -> None:
 
 def test_an_exchange_over_the_token_limit(dot: Path, tiny_gemma: Path, run: Run) -> None:
     with (dot / "train.jsonl").open("ab") as file:
-        file.write(row(("user", "Once more?"), ("assistant", "word " * 60 + "end.")))
+        file.write(row(("user", "Once more?"), ("assistant", "word " * 200 + "end.")))
     before = (dot / "train.jsonl").read_bytes()
-    outcome = run("train", "dot", "--model", tiny_gemma, "--device", "cpu", "--dtype", "fp32", "--max-tokens", "64")
-    assert_clear(outcome, "train.jsonl:21", "limit is 64", "--max-tokens")
+    outcome = run("train", "dot", "--model", tiny_gemma, "--device", "cpu", "--dtype", "fp32", "--max-tokens", "160")
+    assert_clear(outcome, "train.jsonl:21", "limit is 160", "--max-tokens")
     assert (dot / "train.jsonl").read_bytes() == before
     shutil.rmtree(dot / "runs")

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import small_talk
 
 from personatune import persona
 from personatune.data.load import to_jsonl
+from tiny_models import small_talk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SUITE = """\

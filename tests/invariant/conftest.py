@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import small_recipe
+from small_runs import ROWS, small_recipe
 
 from personatune.data.load import to_jsonl
 from personatune.persona import Persona, create
 from personatune.training import trainer
 from personatune.training.run import Run, train
 from tiny_models import small_talk
-
-ROWS = 24
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,8 @@ from torch import Tensor
 from personatune.training.recipe import Recipe
 from personatune.training.run import Run
 
+ROWS = 24
+
 
 def small_recipe(model: Path, **keys: Any) -> Recipe:
     """Two epochs of tiny adapters in fp32 on the CPU: 11 steps, and held-out replies measured four times."""

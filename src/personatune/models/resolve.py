@@ -148,6 +148,7 @@ def _hub(name: str, on_stage: Stage) -> ModelSource:
                 "NOTICE*",
             ],
             local_files_only=settings.is_offline(),
+            tqdm_class=_bar_of(on_stage),
         )
     except errors.GatedRepoError as error:
         raise ModelError(
@@ -178,6 +179,21 @@ def _hub(name: str, on_stage: Stage) -> ModelSource:
     if not weights:
         raise ModelError(f"{name} has no .safetensors files", where=page, fix="choose another model")
     return _source(name, Path(folder), _hash_weights(weights))
+
+
+def _bar_of(on_stage: Stage) -> Any:
+    """The hub's progress, told to `on_stage` instead of drawn."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "disable": False})
+
+        def display(self, *_args: Any, **_kwargs: Any) -> None:
+            on_stage(f"fetching: {self.desc or 'files'}", self.n / self.total if self.total else 0.0)
+
+    return Bar
 
 
 def _source(name: str, folder: Path, sha256: str, notices: dict[str, bytes] | None = None) -> ModelSource:

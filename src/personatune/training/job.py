@@ -53,9 +53,8 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     resolved = recipe.resolved()
     version = version_of(inputs.conversations)
     compute = inputs.compute
-    fingerprint = files.content_hash(
-        resolved.model_dump_json(), version, inputs.source.sha256, compute.device, compute.dtype
-    )
+    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
+    fingerprint = files.content_hash(resolved.model_dump_json(), version, inputs.source.sha256, compute.device)
     for record in reversed(store.runs()) if not fresh else ():
         folder, made = persona.runs_folder / record.name, record.manifest
         if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
@@ -89,11 +88,11 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "versions": manifest.versions(),
         "git": manifest.git_state(persona.folder),
     }
+    store.add_run(RunRecord(name=name, dataset=version, model=inputs.source.id, manifest=made))
     manifest.write(folder, made)
     write_recipe(folder / "recipe.toml", resolved)
     for notice, text in inputs.source.notices.items():
         files.write_bytes(folder / notice, text)
-    store.add_run(RunRecord(name=name, dataset=version, model=inputs.source.id, manifest=made))
     return Job(name, folder, resolved, made, resumed=False)
 
 

@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -83,6 +83,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
         with files.locked(job.folder / ".lock", busy):
             if job.resumed:
                 listen(events.Note(f"going on with {job.name}, which was interrupted"))
+                inputs = replace(inputs, compute=replace(compute, dtype=job.manifest["dtype"]))
             try:
                 if "trained" not in job.manifest:
                     job.record(store, _train(job, inputs, parts, options, started))
