@@ -90,10 +90,13 @@ def from_os_error(error: OSError, doing: str) -> ResourceError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(
-            f"no permission to write while {doing}",
+            f"no permission while {doing}",
             where=where,
             fix="choose a folder that you may write to, or correct its permissions",
         )
     if error.errno == errno.ENOENT:
         return ResourceError(f"a file is missing while {doing}", where=where, fix="check the path")
-    return ResourceError(f"{error.strerror or error} while {doing}", where=where)
+    fix = "look at that place and its disk, then run the same command again"
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        fix = "a file stands where a folder belongs, or a folder where a file does: move it away"
+    return ResourceError(f"{error.strerror or error} while {doing}", where=where, fix=fix)

@@ -6,11 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from personatune.errors import from_os_error
+from personatune.errors import PersonatuneError, from_os_error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -47,6 +49,23 @@ def append_line(path: Path, text: str) -> None:
             file.write(text.rstrip("\n") + "\n")
     except OSError as error:
         raise from_os_error(error, f"writing {path.name}") from error
+
+
+def read_toml(path: Path, refused: type[PersonatuneError]) -> dict[str, Any]:
+    """The keys of a TOML file. Raises `refused` naming the line of bad TOML, `ResourceError` when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise from_os_error(error, f"reading {path.name}") from error
+    except UnicodeDecodeError as error:
+        raise refused(f"{path.name} is not UTF-8 text", where=path, fix="save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        found = re.search(r"at line (\d+)", str(error))
+        raise refused(
+            f"{path.name} is not valid TOML: {error}",
+            where=f"{path}:{found[1]}" if found else path,
+            fix="correct that line" if found else "look for a text or a list that is not closed",
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

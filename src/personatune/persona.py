@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,12 @@ class Persona:
             if folder.is_dir():
                 raise PersonaError(
                     f"{folder} is not a persona folder: it has no {PERSONA_FILE}",
-                    fix=f"personatune new NAME --from {folder}/YOUR_CONVERSATIONS.jsonl",
+                    fix=f"name one that has, or: personatune new NAME --from {folder}/YOUR_CONVERSATIONS.jsonl",
+                )
+            if folder.is_file():
+                raise PersonaError(
+                    f"{folder} is a file, not a persona folder",
+                    fix=f"name the folder that holds {PERSONA_FILE}, or: personatune new NAME --from {folder}",
                 )
             raise PersonaError(
                 f"there is no persona folder {str(folder)!r} here",
@@ -105,25 +110,20 @@ class Persona:
 
 
 def read_character(path: Path) -> Character:
-    """Read `persona.toml`. Raises `PersonaError` naming the file and, for bad TOML, the line."""
+    """Read `persona.toml`. Raises `PersonaError` naming the file and the line."""
+    keys = files.read_toml(path, PersonaError)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PersonaError(f"{path.name} is not UTF-8 text", where=path, fix="save it as UTF-8") from error
-    except OSError as error:
-        raise from_os_error(error, f"reading {path.name}") from error
-    try:
-        return Character.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        where = f"{path}:{line}" if line else str(path)
-        raise PersonaError(f"{path.name} is not valid TOML: {error}", where=where, fix="correct that line") from error
+        return Character.model_validate(keys)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        message = f"{key!r}: {first['msg']}"
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, Character.model_fields, n=1)
+            message = f"a persona has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         raise PersonaError(
-            f"{path.name}: {key!r}: {first['msg']}",
-            where=f"{path}:{_line_of_key(text, str(first['loc'][0]))}",
+            f"{path.name}: {message}",
+            where=f"{path}:{_line_of_key(path.read_text('utf-8-sig'), str(first['loc'][0]))}",
             fix=f"keys that it may have: {', '.join(Character.model_fields)}",
         ) from error
 
@@ -169,7 +169,8 @@ def refuse_existing(folder: Path) -> None:
     name = folder.name
     if not name or name.startswith((".", "-")) or _FORBIDDEN_IN_NAMES & set(name) or len(name) > 100:
         raise UsageError(
-            f"{name!r} cannot be a persona's name", fix="use letters, digits, '-' and '_', as in: my-robot"
+            f"{name or str(folder)!r} cannot be a persona's name",
+            fix="use letters, digits, '-' and '_', as in: my-robot",
         )
     if folder.exists():
         raise UsageError(f"{folder} exists already", fix="choose another name, or remove that folder first")

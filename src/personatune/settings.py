@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def cache_folder() -> Path:
     """Where converted starter models live: `PERSONATUNE_HOME`, or the operating system's cache folder."""
     home = os.environ.get("PERSONATUNE_HOME")
-    return Path(home).expanduser() if home else Path(platformdirs.user_cache_dir("personatune"))
+    if home:
+        return Path(home).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("personatune"))
 
 
 def apply(*, offline: bool = False) -> None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tiny_models import small_talk
-
 from personatune import persona as personas
 from personatune.data.load import to_jsonl
+from tiny_models import small_talk
 
 COMMAND = (sys.executable, "-m", "personatune")
 QUICK = ("--device", "cpu", "--dtype", "fp32", "--epochs", "1", "--probes", "1", "--lora-rank", "2")

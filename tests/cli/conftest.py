@@ -13,6 +13,7 @@ from commands import QUICK, Outcome, Run, make_dot
 
 from personatune import cli as command_line
 
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tiny models are quickest on one thread, above all beside other tests; for the subprocesses too."""

@@ -1,4 +1,4 @@
-"""Files that a user gets wrong: conversations, persona.toml, suite, recipe. Each is told apart, and nothing is touched."""
+"""Files that a user gets wrong: conversations, persona.toml, suite, recipe. All are told apart, none is touched."""
 
 from __future__ import annotations
 

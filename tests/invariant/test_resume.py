@@ -11,12 +11,14 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import torch
 from killed_training import MOMENTS
 from small_runs import assert_same, metrics, small_recipe
 
 import personatune
 from personatune import files
 from personatune.errors import RunError
+from personatune.models import device
 from personatune.training.events import Planned, Stepped
 from personatune.training.run import TrainOptions, train
 
@@ -111,6 +113,22 @@ def test_another_recipe_or_other_data_begin_a_run_of_their_own(new_persona, tiny
     assert train(persona, recipe, paused_after(3)).name == "r1"
     fresh = paused_after(1)
     assert train(persona, recipe, TrainOptions(fresh.listen, fresh.stop, fresh=True)).name == "r4"
+
+
+def test_a_run_goes_on_in_the_number_format_that_it_began_in(new_persona, tiny_gemma, uninterrupted, monkeypatch):
+    """What is measured as the quicker format can change from one minute to the next."""
+
+    def quicker(dtype):
+        monkeypatch.setattr(device, "_gemm_gflops", lambda measured: 2.0 if measured == dtype else 1.0)
+
+    persona, recipe = new_persona(), small_recipe(tiny_gemma, dtype="auto")
+    quicker(torch.float32)
+    assert train(persona, recipe, paused_after(3)).manifest["dtype"] == "fp32"
+    quicker(torch.bfloat16)
+    run = train(persona, recipe)
+
+    assert (run.name, run.manifest["dtype"]) == ("r1", "fp32")
+    assert_same(run, uninterrupted)
 
 
 def test_a_run_at_work_elsewhere_is_left_alone(new_persona, tiny_gemma):

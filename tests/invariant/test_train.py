@@ -14,6 +14,7 @@ from personatune.data.load import load, to_jsonl
 from personatune.data.render import prompt_text, render
 from personatune.data.split import split
 from personatune.errors import DataError, ResourceError
+from personatune.models import turn_tokens
 from personatune.models.device import Compute
 from personatune.models.load import load_base, load_run
 from personatune.models.resolve import resolve
@@ -282,6 +283,15 @@ def test_a_model_with_a_template_and_an_output_layer_of_its_own(new_persona, tin
     assert prompt_text(loaded.tokenizer, load(run.folder.parents[1] / "train.jsonl")[0].messages[:1]).startswith(
         "<|im_start|>user\n"
     )
+
+
+def test_rows_are_said_to_be_trained_only_where_they_are(new_persona, tiny_llama, monkeypatch):
+    """An untied output layer has rows of its own, and they stay frozen."""
+    monkeypatch.setattr(turn_tokens, "untrained", lambda embedding, tokens: list(tokens))
+    told = []
+    train(new_persona(rows=8), small_recipe(tiny_llama, epochs=1), TrainOptions(listen=told.append))
+
+    assert not [event for event in told if isinstance(event, events.Note) and "never learned" in event.text]
 
 
 def test_without_held_out_rows_the_last_weights_are_kept(new_persona, tiny_gemma):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,34 +35,60 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run one command; return its exit code: 0, 1 for an error, 2 for a wrong command line, 130 when interrupted."""
-    if not argv or argv[0] in ("--help", "-h", "help"):
-        sys.stdout.write(overview())
-        return 0
-    if argv[0] == "--version":
-        from importlib.metadata import version
+    """Run one command; return its exit code.
 
-        sys.stdout.write(f"personatune {version('personatune')}\n")
-        return 0
-    words = [word for word in argv if word not in ("--offline", "--debug")]
+    0; 1 for an error; 2 for a wrong command line; 70 for a fault of ours; 130 when interrupted; 141 when the
+    reader of a pipe has gone.
+    """
+    words = [word for word in argv if word not in ("--offline", "--debug")] or ["--help"]
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
     settings.apply(offline="--offline" in argv)
-    debug = "--debug" in argv
-    if not words or words[0] not in VERBS:
-        return _unknown(words[0] if words else "")
     try:
-        module = importlib.import_module(f"personatune.cli.{VERBS[words[0]][0]}")
-        result = module.app(words[1:], exit_on_error=False, print_error=False, result_action="return_value")
-        return result if isinstance(result, int) else 0
+        code = _obey(words[0], words[1:])
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         _say("\ninterrupted")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; Python would complain once more on the way out
-        return 0
+        _forget_unwritten()
+        return 141
     except Exception as error:
-        if debug:
+        if "--debug" in argv:
             raise
+        _forget_unwritten()
         return _explain(error, words[0])
+
+
+def _obey(verb: str, words: list[str]) -> int:
+    """Do what one command line says; return the exit code."""
+    if verb in ("--help", "-h"):
+        sys.stdout.write(overview())
+        return 0
+    if verb == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"personatune {version('personatune')}\n")
+        return 0
+    if verb not in VERBS:
+        from personatune.cli.flags import near_command
+
+        near = near_command(verb, VERBS)
+        fix = f"did you mean: personatune {near}" if near else "personatune --help"
+        raise errors.UsageError(f"there is no command {verb!r}", fix=fix)
+    app = importlib.import_module(f"personatune.cli.{VERBS[verb][0]}").app
+    app.help_format = "plaintext"  # for markdown, a parser and a highlighter would be loaded first
+    if words and len(list(app)) > 2:
+        from personatune.cli.flags import near_command
+
+        if near := near_command(words[0], app):
+            raise errors.UsageError(
+                f"personatune {verb} knows no {words[0]!r}, and there is no such folder",
+                fix=f"did you mean: personatune {verb} {near}",
+            )
+    result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    return result if isinstance(result, int) else 0
 
 
 def overview() -> str:
@@ -81,7 +108,9 @@ def _explain(error: Exception, verb: str) -> int:
         _say(f"error: {error}")
         return error.exit_code
     if type(error).__module__.startswith("cyclopts"):
-        _say(f"error: {str(error).strip()}\n  fix: personatune {verb} --help")
+        from personatune.cli.flags import explained
+
+        _say(f"error: {explained(error)}\n  fix: personatune {verb} --help")
         return 2
     if isinstance(error, OSError) and error.errno is not None:
         _say(f"error: {errors.from_os_error(error, f'running personatune {verb}')}")
@@ -108,13 +137,13 @@ def _explain(error: Exception, verb: str) -> int:
     return 70
 
 
-def _unknown(verb: str) -> int:
-    import difflib
-
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f"did you mean: personatune {near[0]}" if near else "personatune --help"
-    _say(f"error: there is no command {verb!r}\n  fix: {hint}")
-    return 2
+def _forget_unwritten() -> None:
+    """Let go of what cannot be written, or Python would try, and complain, once more on its way out."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from personatune.generation.params import GenerationParams
+from personatune.models.device import DeviceChoice
 
 app = App(name="personatune chat", version_flags=[])
 
@@ -14,10 +15,11 @@ app = App(name="personatune chat", version_flags=[])
 @app.default
 def chat(
     contestant: str,
+    /,
     *,
     parameters: Annotated[GenerationParams, Parameter(name="*")] = GenerationParams(),  # noqa: B008
     model: str | None = None,
-    device: str = "auto",
+    device: DeviceChoice = "auto",
 ) -> int:
     """Talk to a run or to the untrained model; type /help inside. Every reply is kept with its seed.
 
@@ -28,7 +30,7 @@ def chat(
     model
         The base model of pip@base and pip@prompted.
     device
-        auto, cuda, mps or cpu.
+        Where to compute; auto takes cuda, then mps, then cpu.
     """
     from personatune.cli import chat_loop
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from personatune import files
 from personatune.cli.console import err, out
+from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
 from personatune.cli.runs import open_store
 from personatune.errors import PersonatuneError, UsageError
@@ -19,25 +21,24 @@ from personatune.generation.contestants import Opening, check, open_contestant
 from personatune.generation.engine import Sample
 from personatune.generation.params import GenerationParams
 from personatune.generation.talk import Talk
-from personatune.models.device import choose
+from personatune.models.device import DeviceChoice, choose
 from personatune.persona import Persona
 from personatune.store.records import SampleRecord
 from personatune.terminal import chat_view
 from personatune.terminal.training_progress import StageProgress
 
 
-def run(reference: str, parameters: GenerationParams, *, model: str | None, device: str) -> int:
+def run(reference: str, parameters: GenerationParams, *, model: str | None, device: DeviceChoice) -> int:
     """Chat until /quit, the end of input or Ctrl-D; return the exit code."""
     persona, which = parse(reference, adopt=True)
     which = check(persona, which)
-    compute = choose(device)  # type: ignore[arg-type]
+    compute = choose(device)
     with StageProgress(err()) as stages:
         stages(f"loading {persona.name}@{which}", 0.5)
         contestant = open_contestant(persona, which, Opening(compute, model, stages))
-    chosen = parameters.model_dump(include=parameters.model_fields_set)
     talk = Talk(
         contestant,
-        contestant.params.model_copy(update=chosen),
+        _over(contestant.params, parameters.model_dump(include=parameters.model_fields_set)),
         context=getattr(contestant.engine, "context", None),
     )
     view = chat_view.ChatView(out(), persona.character.name)
@@ -57,6 +58,16 @@ def run(reference: str, parameters: GenerationParams, *, model: str | None, devi
         except KeyboardInterrupt:
             view.notice("stopped; this exchange is forgotten")
     return 0
+
+
+def _over(params: GenerationParams, given: dict[str, Any]) -> GenerationParams:
+    """`params` with what was given on the command line. Raises `UsageError` when the two contradict each other."""
+    try:
+        return GenerationParams.model_validate({**params.model_dump(), **given})
+    except ValidationError as error:
+        raise UsageError(
+            f"{flag_faults(error)}: one is the persona's own", fix="give both on the command line"
+        ) from error
 
 
 def _read() -> str | None:

@@ -15,6 +15,7 @@ app = App(name="personatune data", help="Look at conversations before training."
 @app.command
 def check(
     what: str,
+    /,
     *,
     model: str | None = None,
     max_tokens: int = 1024,

@@ -12,7 +12,7 @@ PROMPTS = 6
 
 
 @app.default
-def demo(character: str = "pip", *, folder: Path | None = None, epochs: int = 1) -> int:
+def demo(character: str = "pip", /, *, folder: Path | None = None, epochs: int = 1) -> int:
     """Train a built-in character on the starter model, then answer the same prompts before and after.
 
     Run it again after an interruption: it goes on where it stopped.

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from pydantic import ValidationError
 
 from personatune.generation.params import GenerationParams
+from personatune.models.device import DeviceChoice
 
 app = App(name="personatune evaluate", version_flags=[])
 
@@ -19,7 +21,7 @@ def evaluate(
     suite: Path | None = None,
     samples: int | None = None,
     model: str | None = None,
-    device: str = "auto",
+    device: DeviceChoice = "auto",
     report: Path | None = None,
     allow_leak: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -37,7 +39,7 @@ def evaluate(
     model
         The base model of @base and @prompted.
     device
-        auto, cuda, mps or cpu.
+        Where to compute; auto takes cuda, then mps, then cpu.
     report
         Where the HTML report goes; left out, into the run's folder (or the persona's).
     allow_leak
@@ -47,15 +49,20 @@ def evaluate(
     """
     from personatune.cli.console import err, out, print_json
     from personatune.cli.evaluating import Wish, evaluate_and_keep
+    from personatune.cli.flags import flag_faults
+    from personatune.errors import UsageError
     from personatune.evaluation.evaluate import EvaluationOptions
     from personatune.terminal.evaluation_report import print_evaluation
 
-    options = EvaluationOptions(
-        samples=samples,
-        seed=parameters.seed if "seed" in parameters.model_fields_set else None,
-        parameters=parameters.model_dump(include=parameters.model_fields_set - {"seed"}),
-        allow_leak=allow_leak,
-    )
+    try:
+        options = EvaluationOptions(
+            samples=samples,
+            seed=parameters.seed if "seed" in parameters.model_fields_set else None,
+            parameters=parameters.model_dump(include=parameters.model_fields_set - {"seed"}),
+            allow_leak=allow_leak,
+        )
+    except ValidationError as error:
+        raise UsageError(flag_faults(error), fix="personatune evaluate --help") from error
     wish = Wish(contestants=contestants, suite=suite, options=options, model=model, device=device, report=report)
     kept = evaluate_and_keep(wish, err())
     if json_:

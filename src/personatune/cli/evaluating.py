@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personatune.generation.contestant import Contestant
-    from personatune.models.device import Compute
+    from personatune.models.device import Compute, DeviceChoice
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Wish:
     suite: Path | None
     options: EvaluationOptions
     model: str | None = None
-    device: str = "auto"
+    device: DeviceChoice = "auto"
     report: Path | None = None
     first: int | None = None
     """Ask only so many of the suite's single-turn prompts: a quick look."""
@@ -74,7 +74,7 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
         single = [case for case in suite.cases if len(case.turns) == 1]
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
     conversations = load(persona.train_file)
-    compute = choose(wish.device)  # type: ignore[arg-type]
+    compute = choose(wish.device)
     scratch = persona.store_file.parent / "unfinished"
 
     def opened() -> Iterator[Contestant]:

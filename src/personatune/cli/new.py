@@ -15,7 +15,7 @@ app = App(name="personatune new", help_flags=["--help", "-h"], version_flags=[])
 
 
 @app.default
-def new(name: str, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
+def new(name: str, /, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
     """Make the persona folder NAME in the current folder.
 
     Parameters

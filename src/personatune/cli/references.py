@@ -20,6 +20,9 @@ def open_persona(name: str, *, adopt: bool = False) -> Persona:
         made = personas.copy_builtin(name, folder)
         err().print(f"made ./{name} from the built-in character {made.character.name}")
         return made
+    persona, at, thing = name.rpartition("@")
+    if at and Path(persona).is_dir() and not folder.exists():
+        raise UsageError(f"a persona is wanted here, without @{thing}", fix=f"write: {persona}")
     return Persona.open(folder)
 
 

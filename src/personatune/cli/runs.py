@@ -18,7 +18,8 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.default
-def list_runs(persona: str = ".", *, json_: Json = False) -> None:
+@app.command(name="list")
+def list_runs(persona: str = ".", /, *, json_: Json = False) -> None:
     """List a persona's runs.
 
     Parameters

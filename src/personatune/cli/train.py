@@ -21,6 +21,7 @@ app = App(name="personatune train", version_flags=[])
 @app.default
 def train(
     persona: str,
+    /,
     *,
     keys: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
     recipe: Path | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
     from personatune.generation.local import LocalEngine
     from personatune.models.load import load_base, load_run
 
+    params = default_params(persona)  # before anything slow
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
@@ -85,7 +87,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
     return Contestant(
         name=f"{persona.name}@{which}",
         engine=LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids),
-        params=default_params(persona),
+        params=params,
         system_prompt=system_prompt,
         run=run,
     )
@@ -105,8 +107,12 @@ def default_params(persona: Persona) -> GenerationParams:
         return GenerationParams(**persona.character.generation)
     except ValidationError as error:
         first = error.errors()[0]
+        name, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, GenerationParams.model_fields, n=1)
+            message = "there is no such parameter" + (f"; did you mean {near[0]!r}?" if near else "")
         raise PersonaError(
-            f"[generation] in {PERSONA_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"[generation] in {PERSONA_FILE}: {f'{name}: ' if name else ''}{message}",
             where=persona.folder / PERSONA_FILE,
             fix=f"parameters: {', '.join(GenerationParams.model_fields)}",
         ) from error

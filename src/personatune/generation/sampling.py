@@ -45,7 +45,7 @@ def next_token(
         logits[list(forbidden)] = float("-inf")
     if params.temperature < _GREEDY_BELOW:
         return int(logits.argmax())
-    values, ids, mass = _sorted_head(logits / params.temperature, params)
+    values, ids, mass = _sorted_head(logits, params)
     probabilities = torch.exp(values - values[0])
     total = probabilities.sum() if mass is None else mass
     if params.top_p < 1:  # at 1 nothing goes, not even what rounding would lose
@@ -60,11 +60,12 @@ def next_token(
     return int(ids[drawn])
 
 
-def _sorted_head(scaled: Tensor, params: GenerationParams) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The likeliest tokens, best first, and the unnormalised mass of all when the rest was left out."""
-    if params.top_k:
-        values, ids = torch.topk(scaled, min(params.top_k, len(scaled)))
-        return values, ids, None
+def _sorted_head(logits: Tensor, params: GenerationParams) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The likeliest tokens, best first, at the temperature; and the unnormalised mass of all when the rest is cut."""
+    if params.top_k:  # temperature keeps the order, so only the few that are kept are scaled
+        values, ids = torch.topk(logits, min(params.top_k, len(logits)))
+        return values / params.temperature, ids, None
+    scaled = logits / params.temperature
     if params.top_p < 1 or params.min_p > 0:
         values, ids = torch.topk(scaled, min(_NUCLEUS_GUESS, len(scaled)))
         mass = torch.exp(scaled - values[0]).sum()

@@ -33,8 +33,12 @@ def load_tokenizer(source: ModelSource, folder: Path | None = None) -> Any:
     """The tokenizer of a model (or the one kept in a run's `folder`), with a chat template."""
     from transformers import AutoTokenizer
 
+    place = folder or source.folder
+    # transformers would make an empty tokenizer of the right class, and no error.
+    if not any(any(place.glob(name)) for name in ("tokenizer.json", "*.model", "vocab.*", "tekken.json")):
+        raise ModelError("the model folder has no tokenizer", where=place, fix="download the model again, whole")
     with _plain_errors(source):
-        tokenizer = AutoTokenizer.from_pretrained(folder or source.folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     return chat_template.ensure(tokenizer, source.model_type)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personatune import files
-from personatune.errors import RecipeError, from_os_error
+from personatune.errors import RecipeError
 
 Method = Literal["lora", "full"]
 
@@ -106,12 +105,7 @@ def bad_key(error: ValidationError, where: str | Path | None) -> RecipeError:
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """The keys of a recipe file. Raises `RecipeError` naming the file, and the line of bad TOML."""
-    try:
-        keys = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise from_os_error(error, f"reading the recipe {path.name}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecipeError(f"the recipe is not valid TOML: {error}", where=path, fix="correct that line") from error
+    keys = files.read_toml(path, RecipeError)
     combine(keys, where=path)
     return keys
 

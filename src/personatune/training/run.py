@@ -70,7 +70,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     from personatune.training.probe import probe
 
     conversations = load(persona.train_file)
-    refuse_unsound(conversations)
+    refuse_unsound(conversations, persona.folder)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
     compute = choose(recipe.device, recipe.dtype)
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
@@ -106,7 +106,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     return Run(job.name, job.folder, job.manifest)
 
 
-def refuse_unsound(conversations: Sequence[Conversation]) -> None:
+def refuse_unsound(conversations: Sequence[Conversation], folder: Path) -> None:
     """Raise `DataError` for rows that cannot be trained on, as the data doctor finds them."""
     errors = unsound(conversations)
     if errors:
@@ -115,7 +115,7 @@ def refuse_unsound(conversations: Sequence[Conversation]) -> None:
         raise DataError(
             f"{first.message}{more}",
             where=", ".join(first.places[:5]),
-            fix=f"{first.remedy}   all findings: personatune data check",
+            fix=f"{first.remedy}   all findings: personatune data check {folder}",
         )
 
 
@@ -147,10 +147,10 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = base.nll(heldout.rendered)
     learn = _turn_rows(loaded.model, tokenizer, rows.rendered, closing)
-    if learn:
+    trainee = Trainee(loaded.model, recipe, learn)
+    if learn and trainee.trained_rows is not None:
         names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
         listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
-    trainee = Trainee(loaded.model, recipe, learn)
     trainee.train()
 
     lengths = [len(r.token_ids) for r in rows.rendered]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections import defaultdict
 
 import pytest
 import torch
 
 from personatune.data.render import prompt_ids
 from personatune.errors import UsageError
+from personatune.generation import local
 from personatune.generation.engine import Request, Sample
 from personatune.generation.local import MAX_ROWS, MIN_ROWS, PAD_TO, LocalEngine
 from personatune.generation.params import GenerationParams
+from personatune.generation.sampling import next_token
 from personatune.models.device import Compute
 from personatune.models.load import load_base
 from personatune.models.resolve import resolve
@@ -75,6 +79,27 @@ def test_a_reply_is_the_same_alone_in_a_crowd_and_in_another_order(request, fold
     assert {sample.finish_reason for sample in together} == {"stop", "length"}
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_not_even_the_last_bit_of_a_score_depends_on_company(tiny_gemma, dtype, monkeypatch):
+    """Replies could agree by luck where the scores behind them do not."""
+    engine = talkative(load_base(resolve(str(tiny_gemma)), Compute("cpu", dtype, "for a test")))
+    requests = mixed_requests(24)
+    scores = defaultdict(list)
+
+    def recording(logits, params, *rest):
+        scores[params.seed].append(logits.clone())
+        return next_token(logits, params, *rest)
+
+    monkeypatch.setattr(local, "next_token", recording)
+    engine.generate(requests)
+    together = dict(scores)
+    for request in requests[::4]:
+        scores.clear()
+        engine.generate([request])
+        (alone,) = scores.values()
+        assert torch.equal(torch.stack(alone), torch.stack(together[request.params.seed]))
+
+
 def test_groups_on_both_sides_of_the_row_limits_agree(engine):
     prompt = talk("Who are you?")
     requests = [Request(messages=prompt, params=GenerationParams(max_new_tokens=8, seed=i)) for i in range(70)]
@@ -87,7 +112,9 @@ def test_groups_on_both_sides_of_the_row_limits_agree(engine):
 
 def test_greedy_replies_are_those_of_transformers(loaded):
     engine = LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids)
-    requests = [Request(messages=r.messages, params=greedy()) for r in mixed_requests(12)]
+    penalties = itertools.cycle([1.0, 1.3, 1.05])
+    asked = zip(mixed_requests(12), penalties, strict=False)
+    requests = [Request(messages=r.messages, params=greedy(repetition_penalty=penalty)) for r, penalty in asked]
     lengths = {engine.prompt_length(request) for request in requests}
     assert min(lengths) < SLIDING_WINDOW * 2
     assert max(lengths) > SLIDING_WINDOW * 4
@@ -99,6 +126,7 @@ def test_greedy_replies_are_those_of_transformers(loaded):
             attention_mask=torch.ones_like(prompt),
             do_sample=False,
             max_new_tokens=LONGEST,
+            repetition_penalty=request.params.repetition_penalty,
             eos_token_id=list(loaded.stop_ids),
             pad_token_id=0,
         )

@@ -277,7 +277,7 @@ def test_runs_are_listed_in_a_folder_that_may_not_be_written(path, start_python,
             above.chmod(mode)
     assert errors == ""
     assert answer.splitlines()[0] == "True r1 0"
-    assert "no permission to write while reserving a run name" in answer
+    assert "no permission while reserving a run name" in answer
 
 
 def test_a_damaged_file_says_which_and_what_to_do(path):
