@@ -28,6 +28,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if error.filename == str(temporary):
+            error.filename = str(path)
         raise from_os_error(error, f"writing {path.name}") from error
 
 

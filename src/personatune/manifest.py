@@ -49,21 +49,28 @@ def read(run_folder: Path) -> dict[str, Any]:
     """A run's manifest. Raises `RunError` when it is missing or broken."""
     path = run_folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or "id" not in (manifest.get("model") or {}):
+            raise ValueError("it does not say which model was trained")
     except FileNotFoundError as error:
         raise RunError(f"there is no run {run_folder.name}", where=run_folder, fix="personatune runs") from error
     except (OSError, ValueError) as error:
         raise RunError(
             f"the manifest of {run_folder.name} is damaged",
             where=path,
-            fix="remove that run's folder, train again",
+            fix=f"write it again from the record: personatune runs show {_reference(run_folder)} --json > {path}",
         ) from error
-    return manifest
+    made: dict[str, Any] = manifest
+    return made
 
 
 def write(run_folder: Path, manifest: dict[str, Any]) -> None:
     """Write a run's manifest whole."""
     files.write_json(run_folder / MANIFEST, manifest)
+
+
+def _reference(run_folder: Path) -> str:
+    return f"{run_folder.parent.parent}@{run_folder.name}"
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -121,6 +121,7 @@ NO_PERSONA = {
     "a file": (["train", "dot/suite.yaml"], ["suite.yaml"]),
     "a folder of something else": (["train", "other"], ["other", "persona.toml"]),
     "no folder we are in": (["runs"], ["persona.toml"]),
+    "no folder we are in, a run of it": (["runs", "show"], ["persona.toml"]),
 }
 
 

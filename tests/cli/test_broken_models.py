@@ -1,4 +1,4 @@
-"""Models that cannot be used: missing, damaged, of another kind, on the wrong device. Each says so; nothing is touched."""
+"""Models that cannot be used: missing, damaged, of another kind, for another device. Nothing is touched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def encoder(folder: Path) -> None:
 
 
 def translator(folder: Path) -> None:
-    config = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "d_model": 8}
+    config = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 
@@ -89,7 +89,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "pickled weights": (pickled, ["pickled", "safetensors"]),
     "adapter": (adapter, ["adapter", "base"]),
     "encoder": (encoder, ["config.json", "bert"]),
-    "translator": (translator, ["T5"]),
+    "translator": (translator, ["config.json", "T5"]),
     "unknown type": (unknown_type, ["gemma99"]),
     "truncated weights": (truncated, ["model"]),
     "weights that are a web page": (not_safetensors, ["model"]),
@@ -109,7 +109,7 @@ def test_model_folders(kind: str, dot: Path, tiny_gemma: Path, run: Run) -> None
     assert (contents(model), contents(dot)) == before
 
 
-@pytest.mark.parametrize("kind", ["truncated weights", "translator", "no chat template, no turn tokens"])
+@pytest.mark.parametrize("kind", ["truncated weights", "no chat template, no turn tokens"])
 def test_a_training_that_fails_on_them_touches_nothing_of_the_authors(
     kind: str, dot: Path, tiny_gemma: Path, run: Run
 ) -> None:

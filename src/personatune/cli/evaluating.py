@@ -69,6 +69,8 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     path = wish.suite or persona.suite_file
     if not path.is_file():
         raise DataError(f"there is no suite {path}", fix="--suite FILE, or write the persona's suite.yaml")
+    if wish.report and wish.report.is_dir():
+        raise UsageError(f"{wish.report} is a folder", fix=f"--report {wish.report / 'report.html'}")
     suite = load_suite(path)
     if wish.first is not None:
         single = [case for case in suite.cases if len(case.turns) == 1]

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from personatune import manifest
-from personatune.errors import PersonaError, RunError, UsageError
+from personatune.errors import ModelError, PersonaError, RunError, UsageError
 from personatune.generation.contestant import Contestant
 from personatune.generation.params import GenerationParams
 from personatune.models.device import Compute
 from personatune.models.gguf_file import Stage
-from personatune.models.resolve import DEFAULT_MODEL, resolve
+from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
 from personatune.persona import PERSONA_FILE, Persona
 
 _RUN = re.compile(r"r[1-9][0-9]{0,8}")
@@ -80,7 +80,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
         folder = persona.runs_folder / run
         made = manifest.read(folder)
         system_prompt = made.get("system_prompt")
-        loaded = load_run(resolve(_named_by(made), opening.on_stage), folder / "model", opening.compute)
+        loaded = load_run(_base_of(made, opening.on_stage), folder / "model", opening.compute)
     else:
         source = resolve(opening.model or untrained_model(persona), opening.on_stage)
         loaded = load_base(source, opening.compute)
@@ -91,6 +91,17 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
         system_prompt=system_prompt,
         run=run,
     )
+
+
+def _base_of(made: dict[str, Any], on_stage: Stage) -> ModelSource:
+    try:
+        return resolve(_named_by(made), on_stage)
+    except ModelError as error:
+        raise ModelError(
+            f"the model that {made['run']} was trained on is not to be had: {error.what}",
+            where=error.where,
+            fix=f"bring it back to {made['model'].get('folder') or 'where it was'}, or train again with: --fresh",
+        ) from error
 
 
 def untrained_model(persona: Persona) -> str:

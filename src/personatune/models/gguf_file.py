@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
         if error.errno is None:  # transformers raises bare OSErrors for what it cannot read
             raise _unreadable(gguf, error) from error
         raise from_os_error(error, f"converting {gguf.name}") from error
-    except (ValueError, KeyError, TypeError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, LookupError, TypeError, RuntimeError, OverflowError, struct.error) as error:
         raise _unreadable(gguf, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -51,6 +51,10 @@ def load_base(source: ModelSource, compute: Compute) -> Loaded:
 
 def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loaded:
     """A run's model: its whole weights, or the base with the run's adapter merged in."""
+    if not any(model_folder.glob("*.safetensors")):
+        raise ModelError(
+            "the run has no weights", where=model_folder, fix="put them back, or train again with: --fresh"
+        )
     tokenizer = load_tokenizer(source, model_folder)
     if (model_folder / "adapter_config.json").is_file():
         from peft import PeftModel

@@ -15,6 +15,7 @@ from personatune.models import starter as starters
 from personatune.models.gguf_file import Stage, convert
 
 DEFAULT_MODEL = "starter/gemma-3-270m"
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -198,6 +199,8 @@ def _bar_of(on_stage: Stage) -> Any:
 
 def _source(name: str, folder: Path, sha256: str, notices: dict[str, bytes] | None = None) -> ModelSource:
     config = read_config(folder)
+    if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        raise ModelError("the model has no tokenizer", where=folder, fix="download the model again, whole")
     return ModelSource(name, folder, sha256, str(config["model_type"]), notices or {})
 
 
@@ -212,11 +215,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     architectures = config.get("architectures") or [] if isinstance(config, dict) else []
     if not isinstance(kind, str):
         raise ModelError("the model's config.json names no model_type", where=path, fix="download it again")
-    if architectures and not any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures):
+    writes = any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures) or not architectures
+    if not writes or config.get("is_encoder_decoder"):
         raise ModelError(
-            f"{kind} ({architectures[0]}) is not a model that writes text",
+            f"{kind} ({', '.join(architectures) or 'an encoder and a decoder'}) is not a causal language model",
             where=path,
-            fix=f"choose a causal language model, such as {DEFAULT_MODEL}",
+            fix=f"choose a model that writes on from a prompt, such as {DEFAULT_MODEL}",
         )
     found: dict[str, Any] = config
     return found

@@ -61,7 +61,7 @@ def damaged(path: Path, why: object) -> StoreError:
     return StoreError(
         f"{path.name} is damaged: {why}",
         where=path,
-        fix="the runs are safe in runs/*/manifest.json: Store.rebuild moves this file away and records them",
+        fix=f"move it away: mv {path} {path}.damaged   (the runs are read again from runs/*/manifest.json)",
     )
 
 

@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     """The base model: a starter, a folder, a GGUF file or a Hugging Face id."""
     method: Method = "lora"
     """`lora` trains small adapters beside frozen weights; `full` trains every layer (the embedding stays)."""
-    epochs: int = Field(3, ge=1, le=1000)
+    epochs: int = Field(2, ge=1, le=1000)
     """How often every conversation is seen; the best moment on the way is kept, see `keep`."""
     learning_rate: float | None = Field(None, gt=0, le=1)
     """The highest step size; left out, 3e-4 for lora and 5e-5 for full."""

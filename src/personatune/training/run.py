@@ -67,8 +67,6 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     recipe, options = recipe or Recipe(), options or TrainOptions()
     listen = options.listen
     started = time.monotonic()
-    from personatune.training.probe import probe
-
     conversations = load(persona.train_file)
     refuse_unsound(conversations, persona.folder)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
@@ -76,6 +74,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
     inputs = Inputs(conversations, source, compute)
     parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
+    from personatune.training.probe import probe
 
     with Store.open(persona.store_file) as store:
         job = claim(persona, store, recipe, inputs, fresh=options.fresh)
@@ -134,6 +133,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     recipe, source, compute, listen = job.recipe, inputs.source, inputs.compute, options.listen
     _seed_everything(recipe.seed)
+    trainer.forget_peak_memory()
     listen(events.Stage("loading the model", 0.0))
     loaded = load_base(source, compute)
     tokenizer = loaded.tokenizer
