@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -135,33 +136,23 @@ def builtin_names() -> list[str]:
 
 
 def copy_builtin(name: str, folder: Path) -> Persona:
-    """Make a persona folder from a built-in character. Raises when the folder exists."""
-    refuse_existing(folder)
-    for entry in resources.files("personatune.personas").joinpath(name).iterdir():
-        if entry.is_file() and not entry.name.startswith("."):
-            files.write_bytes(folder / entry.name, entry.read_bytes())
-    return Persona.open(folder)
+    """Make a persona folder from a built-in character; whole or not at all. Raises when the folder exists."""
+    texts = {
+        entry.name: entry.read_text("utf-8")
+        for entry in resources.files("personatune.personas").joinpath(name).iterdir()
+        if entry.is_file() and not entry.name.startswith(".")
+    }
+    return _make(folder, texts)
 
 
 def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str | None) -> Persona:
     """Make a persona folder from a template and given conversations; whole or not at all."""
-    refuse_existing(folder)
-    staging = folder.with_name(f".{folder.name}.new")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        template = resources.files("personatune.personas").joinpath("template.toml").read_text("utf-8")
-        name = tomli_w.dumps({"name": display_name}).strip()  # escaped: a name may hold quotes or a backslash
-        files.write_text(staging / PERSONA_FILE, template.replace('name = "{name}"', name))
-        read_character(staging / PERSONA_FILE)
-        files.write_text(staging / "train.jsonl", train_jsonl)
-        if suite_yaml is not None:
-            files.write_text(staging / "suite.yaml", suite_yaml.replace("{name}", display_name))
-        staging.rename(folder)
-    except OSError as error:
-        raise from_os_error(error, f"making {folder}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return Persona.open(folder)
+    template = resources.files("personatune.personas").joinpath("template.toml").read_text("utf-8")
+    name = tomli_w.dumps({"name": display_name}).strip()  # escaped: a name may hold quotes or a backslash
+    texts = {PERSONA_FILE: template.replace('name = "{name}"', name), "train.jsonl": train_jsonl}
+    if suite_yaml is not None:
+        texts["suite.yaml"] = suite_yaml.replace('"{name}"', json.dumps(display_name))
+    return _make(folder, texts)
 
 
 def refuse_existing(folder: Path) -> None:
@@ -174,6 +165,22 @@ def refuse_existing(folder: Path) -> None:
         )
     if folder.exists():
         raise UsageError(f"{folder} exists already", fix="choose another name, or remove that folder first")
+
+
+def _make(folder: Path, texts: dict[str, str]) -> Persona:
+    refuse_existing(folder)
+    staging = folder.with_name(f".{folder.name}.new")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        for name, text in texts.items():
+            files.write_text(staging / name, text)
+        read_character(staging / PERSONA_FILE)
+        staging.rename(folder)
+    except OSError as error:
+        raise from_os_error(error, f"making {folder}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Persona.open(folder)
 
 
 def _how_to_make(name: str) -> str:

@@ -94,15 +94,17 @@ def stop_ids(tokenizer: Tokenizer, generation_config_eos: int | Sequence[int] | 
     return tuple(sorted(found))
 
 
-def render(tokenizer: Tokenizer, conversation: Conversation) -> Rendered:
+def render(tokenizer: Tokenizer, conversation: Conversation, closing: int | None = None) -> Rendered:
     """Token ids and loss mask of a conversation; the mask covers every reply with its end-of-turn token.
+
+    `closing` is that token, where the caller has asked `end_of_turn` for it already.
 
     Each reply is encoded apart from the prompt before it, exactly as generation meets it: the prompt as
     one text, then one token after the other. Raises `DataError` when the template refuses the
     conversation and `StopTokenError` when a reply is not closed by a special token.
     """
     where = str(conversation.source) if conversation.source else None
-    special = _special_ids(tokenizer)
+    closing = end_of_turn(tokenizer) if closing is None else closing
     ids: list[int] = []
     mask: list[bool] = []
     written = ""
@@ -129,11 +131,11 @@ def render(tokenizer: Tokenizer, conversation: Conversation) -> Rendered:
             )
         between = encode(tokenizer, prompt[len(written) :])
         spoken = encode(tokenizer, reply)
-        closing = next((i for i in range(len(spoken) - 1, -1, -1) if spoken[i] in special), None)
-        if closing is None:
-            raise StopTokenError("a reply is not closed by a special token", where=where)
+        if closing not in spoken:
+            raise StopTokenError("a reply is not closed by the end-of-turn token", where=where)
+        end = len(spoken) - 1 - spoken[::-1].index(closing)  # some templates write more after it, never to be said
         ids += between + spoken
-        mask += [False] * len(between) + [i <= closing for i in range(len(spoken))]
+        mask += [False] * len(between) + [i <= end for i in range(len(spoken))]
         written = prompt + reply
         turns += 1
     last = max((i for i, labelled in enumerate(mask) if labelled), default=-1) + 1

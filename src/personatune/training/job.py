@@ -44,7 +44,7 @@ class Job:
         """Write what is new into the manifest, and into the store after it."""
         self.manifest.update(changes)
         manifest.write(self.folder, self.manifest)
-        ended = now() if "status" in changes else None
+        ended = now() if changes.get("status", "training") != "training" else None
         store.update_run(self.name, status=self.manifest["status"], finished=ended, manifest=self.manifest)
 
 

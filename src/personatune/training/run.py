@@ -6,7 +6,7 @@ import gc
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from personatune import files, manifest
 from personatune.conversation import Conversation
 from personatune.data.doctor import unsound
 from personatune.data.load import load
-from personatune.data.render import Rendered, Tokenizer, render
+from personatune.data.render import Rendered, Tokenizer, end_of_turn, render
 from personatune.data.split import Split, split
 from personatune.errors import DataError, RunError
 from personatune.models.device import Compute, choose
@@ -226,12 +226,13 @@ class _Rows:
 
 def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.Listener) -> tuple[_Rows, _Rows]:
     """Token ids of both parts; conversations over the limit lose their last exchanges, never a row."""
+    closing = end_of_turn(tokenizer)
     shortened: list[str] = []
     both = []
     for part in (parts.train, parts.heldout):
         kept, rendered = [], []
         for conversation in part:
-            fitting, row = _fit(tokenizer, conversation, limit)
+            fitting, row = _fit(conversation, limit, lambda c: render(tokenizer, c, closing))
             if fitting is not conversation:
                 shortened.append(str(conversation.source))
             kept.append(fitting)
@@ -247,9 +248,11 @@ def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.L
     return both[0], both[1]
 
 
-def _fit(tokenizer: Tokenizer, conversation: Conversation, limit: int) -> tuple[Conversation, Rendered]:
+def _fit(
+    conversation: Conversation, limit: int, rendered: Callable[[Conversation], Rendered]
+) -> tuple[Conversation, Rendered]:
     fitting = conversation
-    row = render(tokenizer, fitting)
+    row = rendered(fitting)
     while len(row.token_ids) > limit:
         messages = fitting.messages[:-2]
         if not any(m.role == "assistant" for m in messages):
@@ -259,7 +262,7 @@ def _fit(tokenizer: Tokenizer, conversation: Conversation, limit: int) -> tuple[
                 fix=f"shorten it, or use: --max-tokens {len(row.token_ids)}",
             )
         fitting = fitting.model_copy(update={"messages": messages})
-        row = render(tokenizer, fitting)
+        row = rendered(fitting)
     return fitting, row
 
 
