@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 ## Everything that CI runs.
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
 	$(BIN)/python -m pytest tests/model
 
 ## Fast checks: lint, types, layers, unit tests.
@@ -21,7 +21,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2
 
 ## Seconds a training step on this machine, ours against a bare loop.
 bench: $(VENV)/.installed

@@ -9,6 +9,7 @@ own. Prints one JSON object last: medians in seconds, ratios to ours, and the pe
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -59,7 +60,7 @@ def ours(steps: int) -> list[float]:
         the_trainer, reporter = trainer.build(trainee, watch, rows, "cpu")
         the_trainer.train()
         reporter.close()
-    return [b - a for a, b in zip(ends, ends[1:], strict=False)]
+    return [b - a for a, b in itertools.pairwise(ends)]
 
 
 def bare(steps: int) -> list[float]:
@@ -79,9 +80,7 @@ def bare(steps: int) -> list[float]:
     for start in range(0, len(rows), BATCH):
         begun = time.perf_counter()
         batch = collate(rows[start : start + BATCH])
-        hidden = causal.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).last_hidden_state
+        hidden = causal.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
         labels = batch["labels"][:, 1:]
         logits = linear(hidden[:, :-1][labels != -100], causal.lm_head.weight)
         cross_entropy(logits.float(), labels[labels != -100]).backward()

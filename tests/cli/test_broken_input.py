@@ -64,13 +64,15 @@ def test_training_refuses_conversations_before_anything_is_written(kind: str, do
     assert contents(dot) == before
 
 
-@pytest.mark.parametrize("kind", CONVERSATIONS)
+# These can be read: data check reports them, with the row, once the persona is there.
+READABLE = {"two user turns", "ends with user", "empty reply", "control strings"}
+
+
+@pytest.mark.parametrize("kind", sorted(CONVERSATIONS.keys() - READABLE))
 def test_a_persona_is_not_made_from_them_either(kind: str, place: Path, run: Run) -> None:
     content, named = CONVERSATIONS[kind]
     (place / "train.jsonl").write_bytes(content)
     before = contents(place)
-    if kind in ("two user turns", "ends with user", "empty reply", "control strings"):
-        pytest.skip("readable: data check reports it, with the row, once the persona is there")
     assert_clear(run("new", "dot", "--from", "train.jsonl"), *named)
     assert contents(place) == before
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -57,9 +56,6 @@ def test_a_folder_that_may_not_be_written(trained: Path) -> None:
         folder.chmod(0o555)
     try:
         assert_clear(in_subprocess("new", "dash", cwd=place, before=AS_ORDINARY_USER), "permission", "dash")
-        shutil.copytree(trained, place.parent / "other")
-        outcome = in_subprocess("evaluate", "dot@foo", cwd=place, before=AS_ORDINARY_USER)
-        assert_clear(outcome, "'foo'")
         for command in (["runs", "dot"], ["runs", "show", "dot@r1"], ["data", "check", "dot"]):  # only look
             outcome = in_subprocess(*command, cwd=place, before=AS_ORDINARY_USER)
             assert (outcome.code, outcome.err) == (0, "")

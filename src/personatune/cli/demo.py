@@ -42,14 +42,14 @@ def demo(character: str = "pip", /, *, folder: Path | None = None, epochs: int =
     who = Persona.open(place) if place.is_dir() else personas.copy_builtin(character, place)
     names = run_names(who)
     if not names:
-        run = run_shown(who, {"epochs": epochs})
+        run = run_shown(who, {"epochs": epochs, "probes": PROMPTS})
         if not run.finished:
             return 130
         names = [run.name]
     wish = Wish(
         contestants=[f"{place}@base", f"{place}@{names[-1]}"],
         suite=None,
-        options=EvaluationOptions(samples=1, parameters={"max_new_tokens": 160}),
+        options=EvaluationOptions(samples=1, parameters={"max_new_tokens": 96}),
         first=PROMPTS,
     )
     kept = evaluate_and_keep(wish, err())

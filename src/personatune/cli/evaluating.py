@@ -139,8 +139,16 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Pat
         html = report or place / "report.html"
         evaluation.write_samples(samples_file)
         write_report(html, evaluation, _context(persona, made))
-        store.update_evaluation(identifier, samples_file=str(samples_file), report_file=str(html))
+        store.update_evaluation(
+            identifier, samples_file=_kept_as(samples_file, persona), report_file=_kept_as(html, persona)
+        )
     return Kept(evaluation, identifier, samples_file.resolve(), html.resolve())
+
+
+def _kept_as(path: Path, persona: Persona) -> str:
+    """The path from the persona folder, which may be moved; a path outside it as it is."""
+    folder, path = persona.folder.resolve(), path.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:

@@ -82,7 +82,7 @@ class LocalEngine:
             if room < 1:
                 raise UsageError(
                     f"the conversation has {len(ids)} tokens; this model reads {self.context}",
-                    fix="leave out earlier turns",
+                    fix="shorten the last message, or leave out earlier turns",
                 )
             padded = -(-len(ids) // PAD_TO) * PAD_TO
             groups[padded].append(_Reply(index, request, ids, min(request.params.max_new_tokens, room)))

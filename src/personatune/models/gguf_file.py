@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from personatune.errors import ModelError, from_os_error
+from personatune.models import memory
 
 Stage = Callable[[str, float], None]
 """Progress of slow loading: what is being done, and the share of the whole that is done before it."""
@@ -51,6 +52,8 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
         tokenizer.save_pretrained(staging)
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
+        del model, tokenizer
+        memory.release()
     except OSError as error:
         if error.errno is None:  # transformers raises bare OSErrors for what it cannot read
             raise _unreadable(gguf, error) from error

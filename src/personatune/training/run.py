@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import shutil
 import time
@@ -20,6 +19,7 @@ from personatune.data.load import load
 from personatune.data.render import Rendered, Tokenizer, end_of_turn, render
 from personatune.data.split import Split, split
 from personatune.errors import DataError, RunError
+from personatune.models import memory
 from personatune.models.device import Compute, choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
@@ -133,7 +133,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     recipe, source, compute, listen = job.recipe, inputs.source, inputs.compute, options.listen
     _seed_everything(recipe.seed)
-    trainer.forget_peak_memory()
+    memory.forget_peak()
     listen(events.Stage("loading the model", 0.0))
     loaded = load_base(source, compute)
     tokenizer = loaded.tokenizer
@@ -195,7 +195,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         "steps_done": step,
         "tokens": {"trained": used, "padding": padding, "labelled": labelled},
         "loss": checkpoints.loss_range(job.folder),
-        "peak_memory_bytes": trainer.peak_memory(compute.device),
+        "peak_memory_bytes": memory.peak(compute.device),
         "stop": {"end_of_turn": closing, "ids": list(loaded.stop_ids)},
     }
     if step < plan.steps:
@@ -214,7 +214,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     _save(job, trainee, tokenizer, loaded.stop_ids, compute)
     facts["trained"] = datetime.now(UTC).isoformat(timespec="seconds")
     del the_trainer, trainee, base, loaded
-    gc.collect()
+    memory.release()
     return facts
 
 

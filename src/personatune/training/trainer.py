@@ -7,9 +7,7 @@ of it would be left.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,8 +16,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import psutil
-import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from personatune import files
 from personatune.data.render import Rendered
+from personatune.models import memory
 from personatune.training.batches import Plan
 from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole
 from personatune.training.events import Listener, Measured, Stepped
@@ -37,6 +34,10 @@ CHECKPOINT_SECONDS = 20.0
 """The least time between two checkpoints."""
 CHECKPOINT_SHARE = 0.05
 """The most that writing checkpoints may cost, as a share of the time between them."""
+
+
+TRIM_STEPS = 8
+"""Freed memory goes back to the system every so many steps: batches of ever new lengths leave holes in the heap."""
 
 
 class PlannedBatches(Dataset[dict[str, Tensor]]):
@@ -130,7 +131,7 @@ class Reporter(TrainerCallback):
             loss=loss,
             tokens_per_second=round(speed, 1),
             seconds_left=(w.plan.steps - step) * elapsed / len(self._recent),
-            peak_bytes=peak_memory(args.device),
+            peak_bytes=memory.peak(args.device.type),
         )
         self._write(
             step=step,
@@ -141,6 +142,8 @@ class Reporter(TrainerCallback):
             tokens_per_second=stepped.tokens_per_second,
         )
         w.listen(stepped)
+        if step % TRIM_STEPS == 0:
+            memory.trim()
         if step in self._measure_at:
             self.measure(step)
 
@@ -237,34 +240,3 @@ def build(
     trainer.remove_callback(PrinterCallback)
     trainer.model_accepts_loss_kwargs = True  # we divide by the labelled tokens of the whole step ourselves
     return trainer, reporter
-
-
-def peak_memory(device: torch.device | str) -> int:
-    """The highest memory use so far in bytes: of the process, or of the GPU."""
-    kind = device.type if isinstance(device, torch.device) else device
-    if kind == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return _peak_rss()
-
-
-def forget_peak_memory() -> None:
-    """Begin counting anew, where the system lets us: unpacking a model must not count as training."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_rss() -> int:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        pass
-    try:
-        import resource
-
-        scale = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others kibibytes
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    except ImportError:  # Windows
-        return int(getattr(psutil.Process().memory_info(), "peak_wset"))  # noqa: B009
