@@ -38,16 +38,16 @@ def batches(steps: int):
 def ours(steps: int) -> list[float]:
     from threading import Event
 
+    from personatune.models.turn_tokens import rows_to_learn
     from personatune.training import trainer
     from personatune.training.batches import plan
     from personatune.training.events import Stepped
     from personatune.training.recipe import Recipe
-    from personatune.training.run import _turn_rows
     from personatune.training.trainee import Trainee
 
     loaded, rows = batches(steps)
     recipe = Recipe(epochs=1, heldout=0.0).resolved()
-    trainee = Trainee(loaded.model, recipe, _turn_rows(loaded.model, loaded.tokenizer, rows, 106))
+    trainee = Trainee(loaded.model, recipe, rows_to_learn(loaded.model, loaded.tokenizer, rows, 106))
     trainee.train()
     lengths = [len(row.token_ids) for row in rows]
     the_plan = plan(lengths, epochs=1, batch_size=BATCH, accumulate=1, seed=0)

@@ -9,12 +9,17 @@ trained: as long as it stays, the model cannot say "I have finished" without say
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from personatune.data.render import Rendered
+
 SIMILAR = 0.9
 CROWD = 100
+ROWS_LOOKED_AT = 20
+"""Every conversation holds the same turn tokens."""
 
 
 @torch.no_grad()
@@ -42,3 +47,23 @@ def starting_rows(embedding: Tensor, token_ids: Sequence[int], closing: int, anc
     """
     end, pause = anchors
     return torch.stack([embedding[end if token == closing else pause] for token in token_ids]).float()
+
+
+def rows_to_learn(
+    model: Any, tokenizer: Any, rendered: Sequence[Rendered], closing: int
+) -> tuple[list[int], Tensor] | None:
+    """The turn tokens in `rendered` that `model` never learned, with rows to start from; None when it knows them all.
+
+    `closing` is the end-of-turn token. The result's shapes: r token ids, and fp32 rows (r, hidden).
+    """
+    special = set(tokenizer.all_special_ids) | {
+        token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    used = {token_id for row in rendered[:ROWS_LOOKED_AT] for token_id in row.token_ids}
+    embedding = model.get_input_embeddings().weight
+    unknown = untrained(embedding, sorted(used & special - {tokenizer.bos_token_id}))
+    if not unknown:
+        return None
+    pause = tokenizer("\n\n", add_special_tokens=False)["input_ids"][-1]
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id not in (None, *unknown) else pause
+    return unknown, starting_rows(embedding, unknown, closing, (end, pause))

@@ -127,6 +127,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     The result has the key `trained` only when the last step was taken and `model/` is whole.
     """
     from personatune.models.load import load_base
+    from personatune.models.turn_tokens import rows_to_learn
     from personatune.training import batches, checkpoints, estimate, trainer
     from personatune.training.proof import prove
     from personatune.training.trainee import Trainee
@@ -146,7 +147,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     if nll_before is None and heldout.rendered:
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = base.nll(heldout.rendered)
-    learn = _turn_rows(loaded.model, tokenizer, rows.rendered, closing)
+    learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
     trainee = Trainee(loaded.model, recipe, learn)
     if learn and trainee.trained_rows is not None:
         names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
@@ -264,23 +265,6 @@ def _fit(
         fitting = fitting.model_copy(update={"messages": messages})
         row = rendered(fitting)
     return fitting, row
-
-
-def _turn_rows(model: Any, tokenizer: Any, rendered: Sequence[Rendered], closing: int) -> tuple[list[int], Any] | None:
-    """The turn tokens that the model never learned, with embedding rows to start from; None when it knows them."""
-    from personatune.models.turn_tokens import starting_rows, untrained
-
-    special = set(tokenizer.all_special_ids) | {
-        i for i, token in tokenizer.added_tokens_decoder.items() if token.special
-    }
-    used = sorted({token for row in rendered[:20] for token in row.token_ids} & special - {tokenizer.bos_token_id})
-    embedding = model.get_input_embeddings().weight
-    unknown = untrained(embedding, used)
-    if not unknown:
-        return None
-    pause = tokenizer("\n\n", add_special_tokens=False)["input_ids"][-1]
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id not in (None, *unknown) else pause
-    return unknown, starting_rows(embedding, unknown, closing, (end, pause))
 
 
 def _save(job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute) -> None:
