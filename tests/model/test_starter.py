@@ -59,7 +59,24 @@ def test_it_knows_english(gemma: ModelSource):
         with torch.inference_mode():
             return float(loaded.model(input_ids=ids, labels=ids).loss)
 
-    words = "She opened the window and looked out at the rain that was falling on the garden.".split()
+    words = [
+        "She",
+        "opened",
+        "the",
+        "window",
+        "and",
+        "looked",
+        "out",
+        "at",
+        "the",
+        "rain",
+        "that",
+        "was",
+        "falling",
+        "on",
+        "the",
+        "garden.",
+    ]
     assert nats_a_token(" ".join(words)) < 4.0
     assert nats_a_token(" ".join(words)) < nats_a_token(" ".join(reversed(words))) - 1.5
 
