@@ -77,8 +77,8 @@ def test_it_knows_english(gemma: ModelSource):
         "the",
         "garden.",
     ]
-    assert nats_a_token(" ".join(words)) < 4.0
-    assert nats_a_token(" ".join(words)) < nats_a_token(" ".join(reversed(words))) - 1.5
+    assert nats_a_token(sentence) < 4.0
+    assert nats_a_token(sentence) < nats_a_token(" ".join(reversed(words))) - 1.5
 
 
 def test_the_base_model_never_learned_its_turn_tokens(gemma: ModelSource):
