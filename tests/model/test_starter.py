@@ -59,26 +59,10 @@ def test_it_knows_english(gemma: ModelSource):
         with torch.inference_mode():
             return float(loaded.model(input_ids=ids, labels=ids).loss)
 
-    words = [
-        "She",
-        "opened",
-        "the",
-        "window",
-        "and",
-        "looked",
-        "out",
-        "at",
-        "the",
-        "rain",
-        "that",
-        "was",
-        "falling",
-        "on",
-        "the",
-        "garden.",
-    ]
+    sentence = "She opened the window and looked out at the rain that was falling on the garden."
+    backwards = " ".join(reversed(sentence.split()))
     assert nats_a_token(sentence) < 4.0
-    assert nats_a_token(sentence) < nats_a_token(" ".join(reversed(words))) - 1.5
+    assert nats_a_token(sentence) < nats_a_token(backwards) - 1.5
 
 
 def test_the_base_model_never_learned_its_turn_tokens(gemma: ModelSource):

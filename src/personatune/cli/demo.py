@@ -42,7 +42,8 @@ def demo(character: str = "pip", /, *, folder: Path | None = None, epochs: int =
     who = Persona.open(place) if place.is_dir() else personas.copy_builtin(character, place)
     names = run_names(who)
     if not names:
-        run = run_shown(who, {"epochs": epochs, "probes": PROMPTS})
+        # One pass at a higher rate: a voice to hear in the shortest time (docs/experiments.md).
+        run = run_shown(who, {"epochs": epochs, "learning_rate": 1e-3, "probes": PROMPTS})
         if not run.finished:
             return 130
         names = [run.name]
