@@ -176,7 +176,9 @@ class _Reply:
         """Draw the next token, and note whether it ends the reply."""
         params = self.request.params
         forbidden = stop_ids if len(self.new) < params.min_new_tokens else ()
-        seen = (*self.prompt, *self.new) if params.repetition_penalty != 1 else ()
+        seen: Sequence[int] = ()
+        if params.repetition_penalty != 1:  # never on stop tokens: earlier turns would keep this one from ending
+            seen = [token for token in (*self.prompt, *self.new) if token not in stop_ids]
         token = next_token(logits, params, seen, self._chance, forbidden)
         self.new.append(token)
         self.stopped = token in stop_ids

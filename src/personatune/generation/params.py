@@ -18,8 +18,8 @@ class GenerationParams(BaseModel):
     """Draw from the K likeliest tokens only; 0 is off."""
     min_p: float = Field(0.0, ge=0.0, lt=1.0)
     """Drop tokens less likely than this share of the likeliest one; 0 is off."""
-    repetition_penalty: float = Field(1.0, ge=0.1, le=10.0)
-    """Make tokens that have appeared less likely; 1 is off, 1.1 is mild."""
+    repetition_penalty: float = Field(1.1, ge=0.1, le=10.0)
+    """Make tokens that have appeared less likely; 1 is off, 1.1 keeps small models out of circles."""
     min_new_tokens: int = Field(0, ge=0, le=32768)
     """Keep the reply from ending before this many tokens."""
     max_new_tokens: int = Field(256, ge=1, le=32768)
