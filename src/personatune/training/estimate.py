@@ -37,7 +37,7 @@ def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
     width = max(config.hidden_size, getattr(config, "intermediate_size", config.hidden_size))
     activations = longest_batch_tokens * config.num_hidden_layers * (20 * config.hidden_size + 14 * width)
     interpreter = 700 << 20  # torch, transformers and the tokenizer, measured
-    kept = 3.3 if recipe.method == "lora" else 5  # copies in fp32 and holes in the heap; fitted to measured peaks
+    kept = 3.3 if recipe.method == "lora" else 5  # fp32 copies and heap holes: fitted for lora, a guess for full
     return int(weights + trained * 4 * 3 + activations * kept + BLOCK_BYTES + interpreter)
 
 

@@ -1,7 +1,7 @@
 """transformers' Trainer, told our loss, our order of rows and our checkpoints; and what it reports.
 
 TRL's SFTTrainer adds data preparation, a chunked loss and metrics to the same Trainer. Its preparation is
-`data.render` here, and its loss was 1.9 times slower on a CPU than ours (docs/experiments.md), so nothing
+`data.render` here, and a step with its loss took 2.9 times ours on a CPU (docs/experiments.md), so nothing
 of it would be left.
 """
 
