@@ -1,8 +1,9 @@
 """Held-out loss along the way for some recipes, on one character: what to stop and select on.
 
-    python benchmarks/recipes.py [--persona FOLDER_OR_FILE] [--epochs 2] [--only NAME ...]
+    python benchmarks/recipes.py [--persona FOLDER_OR_FILE] [--epochs 2] [--only NAME ...] [--into FOLDER]
 
-Each recipe trains through `personatune.train` as a user's would; the runs are left in a temporary folder. Prints
+Each recipe trains through `personatune.train` as a user's would; with --into the characters are kept there, one a
+recipe, to be heard and evaluated. Prints
 one JSON object a recipe as it is finished: held-out nats per token before, at every half epoch, and what was kept.
 """
 
@@ -22,6 +23,7 @@ RECIPES = {
     "lora-1e-4": {"learning_rate": 1e-4},
     "lora-3e-4": {"learning_rate": 3e-4},
     "lora-5e-4": {"learning_rate": 5e-4},
+    "lora-1e-3": {"learning_rate": 1e-3},
     "lora-3e-4-dropout": {"learning_rate": 3e-4, "lora_dropout": 0.1},
     "lora-3e-4-rank-64": {"learning_rate": 3e-4, "lora_rank": 64, "lora_alpha": 64},
     "lora-3e-4-cosine": {"learning_rate": 3e-4, "schedule": "cosine"},
@@ -36,12 +38,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--into", type=Path)
     options = parser.parse_args()
     settings.apply()
     data = options.persona if options.persona.is_file() else Persona.open(options.persona).train_file
     for name in options.only:
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "character"
+            place = (options.into or Path(folder)) / name
             personas.create(place, display_name="Character", train_jsonl=to_jsonl(load(data)), suite_yaml=None)
             recipe = Recipe(epochs=options.epochs, probes=12, seed=options.seed, **RECIPES[name])
             run = train(Persona.open(place), recipe)

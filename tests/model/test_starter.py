@@ -33,8 +33,7 @@ def test_the_second_load_reads_the_cache(gemma: ModelSource):
     written = kept.stat().st_mtime_ns
     start = time.perf_counter()
     load_base(resolve(gemma.id), choose("cpu", "bf16"))
-    # The aim is 3 s; parsing the 33 MB tokenizer alone takes 3 to 4 s on two cores (docs/experiments.md).
-    assert time.perf_counter() - start < 25
+    assert time.perf_counter() - start < 3
     assert kept.stat().st_mtime_ns == written
 
 

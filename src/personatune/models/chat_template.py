@@ -15,7 +15,7 @@ def ensure(tokenizer: Any, model_type: str) -> Any:
     """
     if tokenizer.chat_template:
         return tokenizer
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = tokenizer.added_tokens_encoder
     if model_type.startswith("gemma") and "<end_of_turn>" in vocabulary:
         tokenizer.chat_template = _read("gemma.jinja")
     elif "<|im_start|>" in vocabulary and "<|im_end|>" in vocabulary:

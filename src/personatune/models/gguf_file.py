@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from personatune.errors import ModelError, from_os_error
-from personatune.models import memory
+from personatune.models import memory, tokenizer_files
 
 Stage = Callable[[str, float], None]
 """Progress of slow loading: what is being done, and the share of the whole that is done before it."""
@@ -49,7 +49,7 @@ def convert(gguf: Path, folder: Path, on_stage: Stage) -> None:
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
+        tokenizer_files.save(tokenizer, staging)
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
         del model, tokenizer

@@ -16,6 +16,8 @@ from personatune.models.gguf_file import Stage, convert
 
 DEFAULT_MODEL = "starter/gemma-3-270m"
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
+_CACHE_LAYOUT = 2
+"""Raised when what a conversion writes changes: folders of another layout are made again."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -237,8 +239,12 @@ def _cache(stem: str, sha256: str) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    return (folder / "personatune.json").is_file()
+    try:
+        marker = json.loads((folder / "personatune.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(marker, dict) and marker.get("layout") == _CACHE_LAYOUT
 
 
 def _mark_complete(folder: Path, sha256: str) -> None:
-    files.write_json(folder / "personatune.json", {"gguf_sha256": sha256})
+    files.write_json(folder / "personatune.json", {"gguf_sha256": sha256, "layout": _CACHE_LAYOUT})

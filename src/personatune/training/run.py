@@ -19,7 +19,7 @@ from personatune.data.load import load
 from personatune.data.render import Rendered, Tokenizer, end_of_turn, render
 from personatune.data.split import Split, split
 from personatune.errors import DataError, RunError
-from personatune.models import memory
+from personatune.models import memory, tokenizer_files
 from personatune.models.device import Compute, choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
@@ -274,7 +274,7 @@ def _save(job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compu
     staging, place = job.folder / "model.new", job.folder / "model"
     shutil.rmtree(staging, ignore_errors=True)
     trainee.save_model(staging, compute.torch_dtype)
-    tokenizer.save_pretrained(staging)
+    tokenizer_files.save(tokenizer, staging)
     generation = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=list(stop_ids),
         pad_token_id=tokenizer.pad_token_id,
