@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from personatune.data.render import Rendered
 from personatune.errors import RecipeError
-from personatune.training.loss import TrainedRows, summed_nll
+from personatune.training.adapters import slim
+from personatune.training.loss import OutputLayerLoss, TrainedRows
 from personatune.training.recipe import Recipe
 
 TRAINABLE_FILE = "trainable.safetensors"
@@ -34,6 +35,7 @@ class Trainee(nn.Module):
         self._embed = [causal.get_input_embeddings()]  # in lists, so that they are not registered twice
         self._head = [causal.get_output_embeddings()]
         self._plain_head = _head_is_plain(causal)
+        self._output_loss = OutputLayerLoss(self._head[0].weight)
         # Thawed layers are kept in fp32, or small steps would be rounded away, and computed in bf16.
         self.mixed = recipe is not None and recipe.method == "full" and self._head[0].weight.dtype == torch.bfloat16
         tied = self._head[0].weight is self._embed[0].weight
@@ -45,6 +47,7 @@ class Trainee(nn.Module):
             self.model = causal
         elif recipe.method == "lora":
             self.model = _with_adapters(causal, recipe, rows)
+            slim(self.model)
         else:
             self.model = _thawed(causal)
             if rows is not None:
@@ -81,11 +84,7 @@ class Trainee(nn.Module):
         body = getattr(causal, causal.base_model_prefix)
         hidden = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).last_hidden_state
         trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
-        return summed_nll(hidden[mask], self._head_weight(), target, trained)
-
-    def _head_weight(self) -> Tensor:
-        weight: Tensor = self._head[0].weight
-        return weight
+        return self._output_loss(hidden[mask], target, trained)
 
     def _embed_tokens(self, ids: Tensor) -> Tensor:
         embed = self._embed[0]

@@ -199,7 +199,7 @@ def arguments(folder: Path, recipe: Recipe, plan: Plan, device: str) -> Training
         warmup_steps=round(recipe.warmup * plan.steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         train_sampling_strategy="sequential",
         use_cpu=device == "cpu",
         seed=recipe.seed,

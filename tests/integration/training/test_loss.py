@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from personatune.training import loss
-from personatune.training.loss import TrainedRows, summed_nll
+from personatune.training.loss import OutputLayerLoss, TrainedRows
 
 POSITIONS, HIDDEN, VOCABULARY = 37, 24, 101
 ROW_IDS = [5, 60, 100]
@@ -16,7 +16,7 @@ TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.bfloat16: {"rtol
 
 
 def bytes_for(positions, dtype):
-    return positions * VOCABULARY * (dtype.itemsize + 4)
+    return positions * VOCABULARY * dtype.itemsize
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -55,7 +55,7 @@ def reference(hidden, weight, rows, target):
 @pytest.mark.usefixtures("positions_a_block")
 def test_value_and_gradient_are_those_of_cross_entropy(problem, dtype):
     hidden, weight, _, target = problem
-    value = summed_nll(hidden, weight, target, None)
+    value = OutputLayerLoss(weight)(hidden, target)
     value.backward()
     expected, hidden_grad, _ = reference(hidden, weight, None, target)
 
@@ -68,7 +68,7 @@ def test_value_and_gradient_are_those_of_cross_entropy(problem, dtype):
 @pytest.mark.usefixtures("positions_a_block")
 def test_trained_rows_take_the_place_of_the_frozen_ones(problem, dtype):
     hidden, weight, rows, target = problem
-    value = summed_nll(hidden, weight, target, TrainedRows(torch.tensor(ROW_IDS), rows))
+    value = OutputLayerLoss(weight)(hidden, target, TrainedRows(torch.tensor(ROW_IDS), rows))
     value.backward()
     expected, hidden_grad, rows_grad = reference(hidden, weight, rows, target)
 
@@ -87,10 +87,10 @@ def test_gradients_are_the_slopes_of_the_value():
 
     def value(hidden, rows):
         # Sums are kept in fp32: the step must be wide enough for differences to be seen.
-        return float(summed_nll(hidden, weight, target, TrainedRows(ids, rows)))
+        return float(OutputLayerLoss(weight)(hidden, target, TrainedRows(ids, rows)))
 
     h, r = hidden.clone().requires_grad_(), rows.clone().requires_grad_()
-    summed_nll(h, weight, target, TrainedRows(ids, r)).backward()
+    OutputLayerLoss(weight)(h, target, TrainedRows(ids, r)).backward()
     step = 1e-2
     for tensor, grad in ((hidden, h.grad), (rows, r.grad)):
         for at in range(tensor.numel()):
@@ -107,10 +107,10 @@ def test_gradients_are_the_slopes_of_the_value():
 def test_the_gradient_is_scaled_by_what_is_done_with_the_sum(problem):
     hidden, weight, rows, target = problem
     trained = TrainedRows(torch.tensor(ROW_IDS), rows)
-    summed_nll(hidden, weight, target, trained).backward()
+    OutputLayerLoss(weight)(hidden, target, trained).backward()
     whole, whole_rows = hidden.grad.clone(), rows.grad.clone()
     hidden.grad = rows.grad = None
-    (summed_nll(hidden, weight, target, trained) / 8).backward()
+    (OutputLayerLoss(weight)(hidden, target, trained) / 8).backward()
 
     torch.testing.assert_close(hidden.grad * 8, whole)
     torch.testing.assert_close(rows.grad * 8, whole_rows)
@@ -119,8 +119,37 @@ def test_the_gradient_is_scaled_by_what_is_done_with_the_sum(problem):
 def test_huge_logits_overflow_nothing():
     hidden = torch.full((3, 4), 300.0, requires_grad=True)
     weight = torch.tensor([[300.0] * 4, [-300.0] * 4, [0.0] * 4])
-    value = summed_nll(hidden, weight, torch.tensor([0, 1, 2]), None)
+    value = OutputLayerLoss(weight)(hidden, torch.tensor([0, 1, 2]))
     value.backward()
 
     assert value.item() == pytest.approx(720_000 + 360_000)
     assert torch.isfinite(hidden.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "spread", "most"), [(torch.bfloat16, 1.2, 0.015), (torch.float32, 3.0, 0.0005)], ids=["bf16", "fp32"]
+)
+def test_tokens_without_probability_pull_together_and_hardly_change_the_gradient(dtype, spread, most):
+    chance = torch.Generator().manual_seed(5)
+    vocabulary = 3 * loss.CHUNK + 11
+    # Rows share a direction, as those of real models do: together the improbable ones do pull.
+    weight = (0.2 + 0.5 * torch.randn(vocabulary, 32, generator=chance)).to(dtype)
+    hidden = (spread * torch.randn(24, 32, generator=chance)).to(dtype).requires_grad_()
+    target = torch.randint(0, vocabulary, (24,), generator=chance)
+    layer = OutputLayerLoss(weight)
+    layer(hidden, target).backward()
+    exact = hidden.detach().double().requires_grad_()
+    cross_entropy(exact @ weight.double().t(), target, reduction="sum").backward()
+
+    logits = hidden.detach() @ weight.t()
+    mattered = loss._tokens_that_matter(logits, logits.float().logsumexp(1, keepdim=True))
+    assert 0.005 < mattered.double().mean() < 0.5
+    assert (hidden.grad.double() - exact.grad).norm() < most * exact.grad.norm()
+
+
+def test_without_a_gradient_only_the_value_is_computed(problem, monkeypatch):
+    hidden, weight, _, target = problem
+    expected = OutputLayerLoss(weight)(hidden, target)
+    monkeypatch.setattr(loss, "_gradient", None)
+    with torch.no_grad():
+        assert OutputLayerLoss(weight)(hidden, target) == expected

@@ -56,7 +56,7 @@ def test_collating_pads_and_labels_exactly_what_is_labelled(rendered):
 @pytest.mark.parametrize("positions", [3, 10_000])
 @torch.no_grad()
 def test_the_loss_is_the_plain_models_own(loaded, rendered, monkeypatch, positions):
-    monkeypatch.setattr(loss, "BLOCK_BYTES", positions * 600 * 8)
+    monkeypatch.setattr(loss, "BLOCK_BYTES", positions * 600 * 4)
     batch = collate(rendered)
 
     assert float(Trainee(loaded.model)(**batch)) == pytest.approx(own_loss(loaded.model, batch), rel=1e-5)
