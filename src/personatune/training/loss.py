@@ -165,5 +165,5 @@ def _tokens_that_matter(logits: Tensor, log_mass: Tensor) -> Tensor:
     """Which tokens, bool of shape (vocabulary,), have a probability worth computing with at some position."""
     least = math.log(NEGLIGIBLE.get(logits.dtype, NEGLIGIBLE_ELSE))
     shift = log_mass.to(logits.dtype)
-    chunks = logits.split(CHUNK, dim=1)
+    chunks = torch.split(logits, CHUNK, dim=1)
     return torch.cat([(chunk - shift).amax(0) > least for chunk in chunks])
