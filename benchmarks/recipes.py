@@ -27,6 +27,9 @@ RECIPES = {
     "lora-3e-4-dropout": {"learning_rate": 3e-4, "lora_dropout": 0.1},
     "lora-3e-4-rank-64": {"learning_rate": 3e-4, "lora_rank": 64, "lora_alpha": 64},
     "lora-3e-4-cosine": {"learning_rate": 3e-4, "schedule": "cosine"},
+    "vocab-65536": {"vocab": 65536},
+    "vocab-49152": {"vocab": 49152},
+    "vocab-32768": {"vocab": 32768},
     "full-2e-5": {"method": "full", "learning_rate": 2e-5},
     "full-5e-5": {"method": "full", "learning_rate": 5e-5},
 }
@@ -57,9 +60,12 @@ def main() -> None:
                         "data": data.name,
                         "before": round(heldout["nll_before"], 3),
                         "by_epoch": path,
+                        "bits_per_byte": round(heldout["bits_per_byte_after"], 4),
+                        "bits_per_byte_before": round(heldout["bits_per_byte_before"], 4),
                         "kept_epoch": heldout["best_epoch"],
                         "stopped": f"{stop['stopped']} of {stop['probes']}",
                         "seconds": run.manifest["seconds"]["train"],
+                        "peak_gigabytes": round(run.manifest["peak_memory_bytes"] / 1e9, 2),
                     }
                 ),
                 flush=True,

@@ -55,11 +55,16 @@ def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loade
         raise ModelError(
             "the run has no weights", where=model_folder, fix="put them back, or train again with: --fresh"
         )
+    from personatune.models import vocabulary
+
     tokenizer = load_tokenizer(source, model_folder)
     if (model_folder / "adapter_config.json").is_file():
         from peft import PeftModel
 
         base = _causal(source, source.folder, compute)
+        kept = vocabulary.read(model_folder)
+        if kept is not None:
+            vocabulary.trim_model(base, kept)
         with _plain_errors(source), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = PeftModel.from_pretrained(base, model_folder).merge_and_unload()

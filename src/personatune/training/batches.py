@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WINDOW = 8
 """Steps whose rows are sorted by length together: less padding, while every step still mixes kinds."""
+
+
+PAD_TO = 8
+"""Batches are as wide as their longest row, up to a multiple of this: new shapes cost time and memory (see loss.py)."""
+
+
+def width(lengths: Iterable[int]) -> int:
+    """The padded length of a batch of rows of these lengths, in tokens."""
+    return -(-max(lengths) // PAD_TO) * PAD_TO
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Plan:
     def tokens(self, lengths: Sequence[int]) -> tuple[int, int]:
         """Tokens computed in the whole run, and positions wasted on padding beside them."""
         used = sum(lengths[row] for batch in self.batches for row in batch)
-        computed = sum(max(lengths[row] for row in batch) * len(batch) for batch in self.batches)
+        computed = sum(width(lengths[row] for row in batch) * len(batch) for batch in self.batches)
         return used, computed - used
 
 

@@ -22,6 +22,9 @@ BLOCK_BYTES = 256 << 20
 """Memory for one block's logits: large enough for quick matrix products, small beside the weights."""
 CHUNK = 16384
 """Tokens of the vocabulary looked at together: their logits stay in the processor's cache."""
+POSITIONS, TOKENS = 32, 2048
+"""Matrices are filled up to multiples of these: the library for matrix products keeps a kernel for every new shape,
+and after some hundred steps those would weigh more than the model."""
 NEGLIGIBLE = {torch.bfloat16: 2.0**-14}
 """A token less probable than this at every position is one of the crowd."""
 NEGLIGIBLE_ELSE = 2.0**-20
@@ -86,24 +89,25 @@ class _Loss(torch.autograd.Function):
         ctx: Any, hidden: Tensor, rows: Tensor, target: Tensor, row_ids: Tensor, layer: OutputLayerLoss, wanted: bool
     ) -> Tensor:
         weight = layer.weight
-        h, r = hidden.to(weight.dtype), rows.to(weight.dtype)
+        h, r = _filled(hidden.to(weight.dtype), POSITIONS), rows.to(weight.dtype)
+        target = _filled(target, POSITIONS)
         hidden_grad = torch.empty_like(h) if wanted else None
         rows_grad = torch.zeros(rows.shape, dtype=torch.float32, device=weight.device)
         total = torch.zeros((), dtype=torch.float32, device=weight.device)
         buffer = layer.block(len(h))
-        for start in range(0, len(h), len(buffer)):
-            part, goal = h[start : start + len(buffer)], target[start : start + len(buffer)]
+        for start in range(0, len(hidden), len(buffer)):
+            here = slice(start, start + len(buffer))
+            part, goal, count = h[here], target[here], min(len(buffer), len(hidden) - start)
             logits = buffer[: len(part)]
             torch.mm(part, weight.t(), out=logits)
             if len(row_ids):
                 logits[:, row_ids] = part @ r.t()
             log_mass = _log_sum_exp(logits)
-            total += (log_mass - logits.gather(1, goal[:, None]).float()).sum()
+            total += (log_mass - logits.gather(1, goal[:, None]).float())[:count].sum()
             if hidden_grad is not None:
-                out = hidden_grad[start : start + len(buffer)]
-                rows_grad += _gradient(layer, part, logits, log_mass, goal, row_ids, r, out)
+                rows_grad += _gradient(layer, part, logits, log_mass, goal, row_ids, r, hidden_grad[here], count)
         if hidden_grad is not None:
-            ctx.save_for_backward(hidden_grad.to(hidden.dtype), rows_grad.to(rows.dtype))
+            ctx.save_for_backward(hidden_grad[: len(hidden)].to(hidden.dtype), rows_grad.to(rows.dtype))
         return total
 
     @staticmethod
@@ -111,6 +115,12 @@ class _Loss(torch.autograd.Function):
         hidden_grad, rows_grad = ctx.saved_tensors
         scale = grad_outputs[0]
         return hidden_grad * scale.to(hidden_grad.dtype), rows_grad * scale, None, None, None, None
+
+
+def _filled(rows: Tensor, multiple: int) -> Tensor:
+    """`rows` with zeros after them, up to a multiple of so many."""
+    missing = -len(rows) % multiple
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
 
 
 def _log_sum_exp(logits: Tensor) -> Tensor:
@@ -132,17 +142,21 @@ def _gradient(
     row_ids: Tensor,
     rows: Tensor,
     out: Tensor,
+    count: int,
 ) -> Tensor:
     """Write the gradient of the hidden states (n, hidden) into `out`; return that of the trained rows, fp32.
+
+    Positions from `count` on are filling.
 
     It is (softmax - one-hot) @ weight over the tokens that matter at one of the n positions, and the mean
     of all other rows, weighted with the probability that they have together.
     """
     weight = layer.weight
-    chosen = _tokens_that_matter(logits, log_mass)
+    chosen = _tokens_that_matter(logits[:count], log_mass[:count])
     chosen[target] = True
     chosen[row_ids] = True
     ids = chosen.nonzero()[:, 0]
+    ids = torch.cat([ids, (~chosen).nonzero()[: -len(ids) % TOKENS, 0]])
     place = torch.empty(len(chosen), dtype=torch.int64, device=ids.device)
     place[ids] = torch.arange(len(ids), device=ids.device)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,10 @@ class Recipe(BaseModel):
 
     model: str = Field("starter/gemma-3-270m", min_length=1)
     """The base model: a starter, a folder, a GGUF file or a Hugging Face id."""
+    vocab: Literal["full"] | Annotated[int, Field(ge=1024)] = "full"
+    """How many tokens to keep: `full`, or a number such as 49152, which trains faster and ships smaller."""
+    language: str = Field("en", pattern=r"^[a-z]{2,3}$")
+    """Whose words are kept when `vocab` is a number; other languages are then written in small pieces."""
     method: Method = "lora"
     """`lora` trains small adapters beside frozen weights; `full` trains every layer (the embedding stays)."""
     epochs: int = Field(2, ge=1, le=1000)

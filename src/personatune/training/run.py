@@ -128,6 +128,8 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     """
     from personatune.models.load import load_base
     from personatune.models.turn_tokens import rows_to_learn
+    from personatune.models.vocabulary import choose as choose_vocabulary
+    from personatune.models.vocabulary import trim
     from personatune.training import batches, checkpoints, estimate, trainer
     from personatune.training.proof import prove
     from personatune.training.trainee import Trainee
@@ -141,17 +143,29 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
     closing = prove(tokenizer, rows.conversations, rows.rendered)
+    learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
+    if learn:
+        names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
+        listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
+    vocabulary = None
+    if recipe.vocab != "full":
+        listen(events.Stage(f"choosing {recipe.vocab:,} tokens", 0.3))
+        needed_tokens = {token for row in rows.rendered for token in row.token_ids}
+        vocabulary = choose_vocabulary(tokenizer, needed_tokens, recipe.vocab, recipe.language)
+    if vocabulary is not None:
+        loaded = trim(loaded, vocabulary)
+        tokenizer = loaded.tokenizer
+        rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
+        closing = prove(tokenizer, rows.conversations, rows.rendered)
+        new_ids = vocabulary.new_ids()
+        learn = ([new_ids[token] for token in learn[0]], learn[1]) if learn else None
 
     nll_before = job.manifest.get("heldout", {}).get("nll_before")
     base = Trainee(loaded.model)
     if nll_before is None and heldout.rendered:
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = base.nll(heldout.rendered)
-    learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
     trainee = Trainee(loaded.model, recipe, learn)
-    if learn and trainee.trained_rows is not None:
-        names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
-        listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
     trainee.train()
 
     lengths = [len(r.token_ids) for r in rows.rendered]
@@ -164,7 +178,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     )
     used, padding = plan.tokens(lengths)
     labelled = sum(sum(r.labelled) for r in rows.rendered) * recipe.epochs
-    widest = max(max(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
+    widest = max(batches.width(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
     needed = estimate.memory(trainee, recipe, widest)
     estimate.refuse_if_too_big(needed, compute.device)
     forecast = estimate.seconds(trainee, used + padding, labelled)
@@ -198,7 +212,12 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         "loss": checkpoints.loss_range(job.folder),
         "peak_memory_bytes": memory.peak(compute.device),
         "stop": {"end_of_turn": closing, "ids": list(loaded.stop_ids)},
+        "vocabulary": {
+            "size": len(vocabulary.kept) if vocabulary else loaded.model.config.get_text_config().vocab_size
+        },
     }
+    if vocabulary:
+        facts["vocabulary"] |= {"of": vocabulary.of, "language": vocabulary.language}
     if step < plan.steps:
         return facts
 
@@ -209,10 +228,14 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         best_step, best_epoch = plan.steps, float(recipe.epochs)
         best_nll = checkpoints.last_heldout(job.folder) or math.nan
     job.manifest["heldout"].update(
-        nll_after=best_nll if heldout.rendered else None, best_step=best_step, best_epoch=best_epoch
+        nll_after=best_nll if heldout.rendered else None,
+        best_step=best_step,
+        best_epoch=best_epoch,
+        bits_per_byte_before=heldout.bits_per_byte(nll_before),
+        bits_per_byte_after=heldout.bits_per_byte(best_nll),
     )
     listen(events.Stage("saving", 0.9))
-    _save(job, trainee, tokenizer, loaded.stop_ids, compute)
+    _save(job, trainee, tokenizer, loaded.stop_ids, compute, vocabulary)
     facts["trained"] = datetime.now(UTC).isoformat(timespec="seconds")
     del the_trainer, trainee, base, loaded
     memory.release()
@@ -223,6 +246,14 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 class _Rows:
     conversations: list[Conversation]
     rendered: list[Rendered]
+
+    def bits_per_byte(self, nll: float | None) -> float | None:
+        """Nats a token as bits a byte of the replies' text, which vocabularies of any size can be compared by."""
+        if nll is None or not self.rendered:
+            return None
+        tokens = sum(sum(row.labelled) for row in self.rendered)
+        spoken = sum(len(m.content.encode()) for c in self.conversations for m in c.messages if m.role == "assistant")
+        return nll * tokens / (math.log(2) * spoken)
 
 
 def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.Listener) -> tuple[_Rows, _Rows]:
@@ -267,7 +298,9 @@ def _fit(
     return fitting, row
 
 
-def _save(job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute) -> None:
+def _save(
+    job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute, vocabulary: Any | None
+) -> None:
     """Write `model/` whole: adapter or weights, tokenizer with its template, generation config with all stop ids."""
     from transformers import GenerationConfig
 
@@ -275,6 +308,8 @@ def _save(job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compu
     shutil.rmtree(staging, ignore_errors=True)
     trainee.save_model(staging, compute.torch_dtype)
     tokenizer_files.save(tokenizer, staging)
+    if vocabulary is not None:
+        vocabulary.write(staging)
     generation = GenerationConfig(  # type: ignore[no-untyped-call]
         eos_token_id=list(stop_ids),
         pad_token_id=tokenizer.pad_token_id,

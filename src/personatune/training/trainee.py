@@ -14,7 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from personatune.data.render import Rendered
 from personatune.errors import RecipeError
+from personatune.training import attention
 from personatune.training.adapters import slim
+from personatune.training.batches import width
 from personatune.training.loss import OutputLayerLoss, TrainedRows
 from personatune.training.recipe import Recipe
 
@@ -43,6 +45,7 @@ class Trainee(nn.Module):
             rows = None  # an untied output layer has rows of its own, which full fine-tuning may learn
         self.row_ids = torch.tensor(rows[0] if rows else [], dtype=torch.int64)
         self.causal = [causal]
+        attention.use_for_short_rows(causal)
         if recipe is None:
             self.model = causal
         elif recipe.method == "lora":
@@ -136,7 +139,7 @@ class Trainee(nn.Module):
     def save_model(self, folder: Path, dtype: torch.dtype) -> None:
         """Write the result as others read it: a PEFT adapter, or whole weights in `dtype`."""
         if hasattr(self.model, "peft_config"):
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, save_embedding_layers=False)  # a trimmed one is cut from the base again
             return
         if hasattr(self, "rows"):
             self._embed[0].weight[self.row_ids] = self.rows.to(self._embed[0].weight.dtype)
@@ -144,8 +147,8 @@ class Trainee(nn.Module):
 
 
 def collate(rows: Sequence[Rendered]) -> dict[str, Tensor]:
-    """Pad on the right to the longest row: ids, attention mask and labels of shape (rows, length)."""
-    length = max(len(row.token_ids) for row in rows)
+    """Pad on the right to the batch's width: ids, attention mask and labels of shape (rows, width)."""
+    length = width(len(row.token_ids) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.int64)
     attention = torch.zeros_like(ids)
     labels = torch.full_like(ids, -100)
