@@ -26,7 +26,7 @@ class Recipe(BaseModel):
 
     model: str = Field("starter/gemma-3-270m", min_length=1)
     """The base model: a starter, a folder, a GGUF file or a Hugging Face id."""
-    vocab: Literal["full"] | Annotated[int, Field(ge=1024)] = "full"
+    vocab: Literal["full"] | Annotated[int, Field(ge=256)] = "full"
     """How many tokens to keep: `full`, or a number such as 49152, which trains faster and ships smaller."""
     language: str = Field("en", pattern=r"^[a-z]{2,3}$")
     """Whose words are kept when `vocab` is a number; other languages are then written in small pieces."""

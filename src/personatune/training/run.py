@@ -144,9 +144,6 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
     closing = prove(tokenizer, rows.conversations, rows.rendered)
     learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
-    if learn:
-        names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
-        listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
     vocabulary = None
     if recipe.vocab != "full":
         listen(events.Stage(f"choosing {recipe.vocab:,} tokens", 0.3))
@@ -166,6 +163,9 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = base.nll(heldout.rendered)
     trainee = Trainee(loaded.model, recipe, learn)
+    if learn and trainee.trained_rows is not None:
+        names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
+        listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
     trainee.train()
 
     lengths = [len(r.token_ids) for r in rows.rendered]
