@@ -23,9 +23,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2
 
-## Seconds a training step on this machine, ours against a bare loop.
+## Training and generation on this machine against what people would use instead.
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/bench.py
 
 install: $(VENV)/.installed
 

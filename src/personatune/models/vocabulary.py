@@ -3,19 +3,25 @@
 63 % of Gemma 3 270M is an embedding for 262,144 tokens of a hundred languages. What is kept is closed under the
 merges that make it, and every byte is kept, so any text can still be written and read, through smaller pieces
 where its own tokens are gone. Pieces are read less well than whole tokens: other languages and rare words suffer.
+
+Beside the tokens of the data, those are kept which a frequency list of the language and the model itself ask for:
+the words that it expects in this character's conversations, said or not. For words that the data does not hold, the
+second is the better guide by far (docs/experiments.md).
 """
 
 from __future__ import annotations
 
 import io
 import json
+import statistics
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from personatune import files, settings
 from personatune.errors import ModelError, RecipeError
@@ -28,6 +34,14 @@ FORMS = ((" {}", 1.0), ("{}", 0.1), (" {C}", 0.15), ("{C}", 0.1), (" {U}", 0.01)
 """How a word of the frequency list stands in text, and how often compared with the first; {C} is capitalised."""
 MOST_WORDS = 150_000
 """Rarer words are not looked at."""
+TRUST = 0.7
+"""The weight of the model's expectations beside the frequency list's."""
+POSITIONS = 1024
+"""Positions that the model is asked at; twice as many found hardly more."""
+PUNCTUATION = set("!?.,:;-\"'()*…▁\n")
+"""Of these every short run is kept: characters speak with them."""
+LONGEST = 256
+"""Tokens read of one row."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,40 @@ def read(folder: Path) -> Vocabulary | None:
         raise ModelError("the run's vocabulary cannot be read", where=path, fix="train again with: --fresh") from error
 
 
-def choose(tokenizer: Any, needed: Iterable[int], size: int, language: str = LANGUAGE) -> Vocabulary | None:
-    """The `size` tokens to keep: all of `needed`, what every text needs, then the most frequent of the language.
+@dataclass(frozen=True)
+class Wanted:
+    """What one character needs of a vocabulary."""
+
+    needed: frozenset[int]
+    """Tokens that must be kept: those of its conversations."""
+    expected: NDArray[np.float64] | None = None
+    """How much each token was expected in them, (vocabulary,); see `expectations`."""
+    language: str = LANGUAGE
+    """Whose frequent words are kept besides."""
+
+
+def expectations(model: Any, rows: Sequence[Sequence[int]], positions: int = POSITIONS) -> NDArray[np.float64]:
+    """The model's probability of every token, (vocabulary,), added up over about so many positions of `rows`.
+
+    `rows` are token ids; some of them, evenly spread, are read.
+    """
+    import torch
+
+    total = torch.zeros(len(model.get_output_embeddings().weight))
+    count = max(1, round(positions / max(1, statistics.mean(min(len(row), LONGEST) for row in rows))))
+    some = [rows[round(i * len(rows) / count)] for i in range(count)] if count < len(rows) else rows
+    with torch.inference_mode():
+        for row in some:
+            ids = torch.tensor([row[:LONGEST]], device=model.device)
+            logits = model(input_ids=ids, use_cache=False).logits[0]
+            for part in torch.split(logits, 64):
+                total += part.float().softmax(-1).sum(0).cpu()
+    found: NDArray[np.float64] = total.double().numpy()
+    return found
+
+
+def choose(tokenizer: Any, wanted: Wanted, size: int) -> Vocabulary | None:
+    """The `size` tokens to keep: those needed, what every text needs, then the most frequent and most expected.
 
     None when the model has no more than `size` tokens anyway. Raises `RecipeError` when `size` cannot hold what must
     be kept or the language is unknown, and `ModelError` for a tokenizer that cannot be cut down.
@@ -76,14 +122,14 @@ def choose(tokenizer: Any, needed: Iterable[int], size: int, language: str = LAN
         return None
     parents = _parents(description)
     kept: set[int] = set()
-    for token in sorted({*needed, *_indispensable(tokenizer, description)}):
+    for token in sorted({*wanted.needed, *_indispensable(tokenizer, description)}):
         kept |= _family(token, tokens, parents, kept)
     if len(kept) > size:
         raise RecipeError(
             f"a vocabulary of {size:,} tokens is too small: the data and the alphabet alone need {len(kept):,}",
             fix=f"--vocab {-(-len(kept) // 1024) * 1024 + 4096}   or --vocab full",
         )
-    for token in _by_frequency(tokenizer, len(tokens), language):
+    for token in _ranking(tokenizer, max(tokens) + 1, wanted):
         if token in kept:
             continue
         family = _family(token, tokens, parents, kept)
@@ -91,7 +137,7 @@ def choose(tokenizer: Any, needed: Iterable[int], size: int, language: str = LAN
             kept |= family
         if len(kept) == size:
             break
-    return Vocabulary(tuple(sorted(kept)), len(tokens), language)
+    return Vocabulary(tuple(sorted(kept)), len(tokens), wanted.language)
 
 
 def trim(loaded: Loaded, vocabulary: Vocabulary) -> Loaded:
@@ -220,16 +266,14 @@ def _indispensable(tokenizer: Any, description: dict[str, Any]) -> set[int]:
     template = str(tokenizer.chat_template)
     for token in description["added_tokens"]:
         text = token["content"]
-        if text in template or not any(c.isalnum() for c in text):
+        if text in template or (len(text) <= 4 and not any(c.isalnum() for c in text)):
             found.add(token["id"])
     if model.get("byte_fallback"):
         found |= {vocabulary[name] for byte in range(256) if (name := f"<0x{byte:02X}>") in vocabulary}
         found |= {i for text, i in vocabulary.items() if len(text) == 1 and _is_common(text)}
     else:  # the alphabet of a byte-level vocabulary is its 256 bytes
         found |= {i for text, i in vocabulary.items() if len(text) == 1}
-    found |= {
-        i for text, i in vocabulary.items() if len(text) <= 4 and not any(c.isalnum() for c in text) and text.isascii()
-    }
+    found |= {i for text, i in vocabulary.items() if len(text) <= 4 and not set(text) - PUNCTUATION}
     return found
 
 
@@ -247,14 +291,25 @@ def _is_common(character: str) -> bool:
     return unicodedata.category(character) == "Sc"
 
 
-def _by_frequency(tokenizer: Any, tokens: int, language: str) -> Sequence[int]:
-    """Token ids, the most frequent in the language first; worked out once for a tokenizer and then kept."""
+def _ranking(tokenizer: Any, tokens: int, wanted: Wanted) -> list[int]:
+    """Token ids, the most useful first: frequent in the language, or expected by the model."""
+    score = _frequencies(tokenizer, tokens, wanted.language)
+    if wanted.expected is not None:
+        expected = wanted.expected[:tokens]
+        score = (1 - TRUST) * score
+        score[: len(expected)] += TRUST * expected / max(expected.sum(), 1e-12)
+    order: list[int] = np.argsort(-score, kind="stable")[: int((score > 0).sum())].tolist()
+    return order
+
+
+def _frequencies(tokenizer: Any, tokens: int, language: str) -> NDArray[np.float64]:
+    """The share of each token in text of the language; worked out once for a tokenizer and then kept."""
     backend = tokenizer.backend_tokenizer
     key = files.content_hash(backend.to_str(), language)[:16]
     path = settings.cache_folder() / "vocabularies" / f"{language}-{key}.npy"
     if path.exists():
-        ranked: list[int] = np.load(path, allow_pickle=False).tolist()
-        return ranked
+        kept: NDArray[np.float64] = np.load(path, allow_pickle=False)
+        return kept
     frequencies = _words(language)
     words = list(frequencies)
     weights = np.zeros(tokens)
@@ -264,12 +319,11 @@ def _by_frequency(tokenizer: Any, tokens: int, language: str) -> Sequence[int]:
             texts = [form.format(word, C=word[:1].upper() + word[1:], U=word.upper()) for word in batch]
             for word, encoding in zip(batch, backend.encode_batch_fast(texts, add_special_tokens=False), strict=True):
                 weights[encoding.ids] += share * frequencies[word]
-    order = np.argsort(-weights, kind="stable")[: int((weights > 0).sum())].astype(np.int32)
+    weights /= weights.sum()
     content = io.BytesIO()
-    np.save(content, order)
+    np.save(content, weights)
     files.write_bytes(path, content.getvalue())
-    found: list[int] = order.tolist()
-    return found
+    return weights
 
 
 def _words(language: str) -> dict[str, float]:

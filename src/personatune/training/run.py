@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -128,8 +129,8 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     """
     from personatune.models.load import load_base
     from personatune.models.turn_tokens import rows_to_learn
+    from personatune.models.vocabulary import Wanted, expectations, trim
     from personatune.models.vocabulary import choose as choose_vocabulary
-    from personatune.models.vocabulary import trim
     from personatune.training import batches, checkpoints, estimate, trainer
     from personatune.training.proof import prove
     from personatune.training.trainee import Trainee
@@ -147,8 +148,9 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     vocabulary = None
     if recipe.vocab != "full":
         listen(events.Stage(f"choosing {recipe.vocab:,} tokens", 0.3))
-        needed_tokens = {token for row in rows.rendered for token in row.token_ids}
-        vocabulary = choose_vocabulary(tokenizer, needed_tokens, recipe.vocab, recipe.language)
+        said = [row.token_ids for row in rows.rendered]
+        wanted = Wanted(frozenset(chain.from_iterable(said)), expectations(loaded.model, said), recipe.language)
+        vocabulary = choose_vocabulary(tokenizer, wanted, recipe.vocab)
     if vocabulary is not None:
         loaded = trim(loaded, vocabulary)
         tokenizer = loaded.tokenizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from personatune.data.render import end_of_turn, render
 from personatune.errors import ModelError, RecipeError
 from personatune.models import vocabulary
-from personatune.models.vocabulary import choose, trim
+from personatune.models.vocabulary import Wanted, choose, expectations, trim
 from tiny_models import VOCABULARY, small_talk
 
 SIZE = 420
@@ -27,12 +28,12 @@ def few_words(monkeypatch):
 
 @pytest.fixture
 def needed(loaded):
-    return {token for row in small_talk(6) for token in render(loaded.tokenizer, row).token_ids}
+    return frozenset(token for row in small_talk(6) for token in render(loaded.tokenizer, row).token_ids)
 
 
 @pytest.fixture
 def kept(loaded, needed):
-    return choose(loaded.tokenizer, needed, SIZE)
+    return choose(loaded.tokenizer, Wanted(needed), SIZE)
 
 
 def test_it_keeps_what_the_data_and_every_text_need(loaded, needed, kept):
@@ -94,23 +95,25 @@ def test_it_is_read_back_as_it_was_written(kept, tmp_path):
 
 
 def test_a_size_that_the_model_does_not_reach_changes_nothing(loaded, needed):
-    assert choose(loaded.tokenizer, needed, VOCABULARY) is None
+    assert choose(loaded.tokenizer, Wanted(needed), VOCABULARY) is None
 
 
 def test_a_size_too_small_says_what_is_needed(loaded, needed):
     with pytest.raises(RecipeError, match="too small") as caught:
-        choose(loaded.tokenizer, needed, 257)
+        choose(loaded.tokenizer, Wanted(needed), 257)
     assert "--vocab" in caught.value.fix
 
 
 def test_an_unknown_language_names_the_known_ones(loaded, needed):
     with pytest.raises(RecipeError, match="'xx'") as caught:
-        choose(loaded.tokenizer, needed, SIZE, "xx")
+        choose(loaded.tokenizer, Wanted(needed, language="xx"), SIZE)
     assert " de " in caught.value.fix
 
 
 def test_another_language_keeps_other_words(loaded, needed):
-    assert set(choose(loaded.tokenizer, needed, SIZE, "de").kept) != set(choose(loaded.tokenizer, needed, SIZE).kept)
+    assert set(choose(loaded.tokenizer, Wanted(needed, language="de"), SIZE).kept) != set(
+        choose(loaded.tokenizer, Wanted(needed), SIZE).kept
+    )
 
 
 def test_a_vocabulary_of_whole_words_is_refused():
@@ -118,7 +121,27 @@ def test_a_vocabulary_of_whole_words_is_refused():
         tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
     )
     with pytest.raises(ModelError, match="cannot be cut down"):
-        choose(words, [], 1)
+        choose(words, Wanted(frozenset()), 1)
+
+
+def test_what_the_model_expects_is_kept_before_what_is_merely_frequent(loaded, needed):
+    plain = set(choose(loaded.tokenizer, Wanted(needed), SIZE).kept)
+    left_out = max(set(range(VOCABULARY)) - plain)
+    expected = np.zeros(VOCABULARY)
+    expected[left_out] = 1.0
+
+    assert left_out in choose(loaded.tokenizer, Wanted(needed, expected), SIZE).kept
+
+
+def test_expectations_are_probabilities_added_up(loaded):
+    rows = [render(loaded.tokenizer, row).token_ids for row in small_talk(5)]
+    found = expectations(loaded.model, rows, positions=10**6)
+    with torch.no_grad():
+        exact = sum(loaded.model(torch.tensor([row])).logits[0].softmax(-1).sum(0) for row in rows)
+
+    np.testing.assert_allclose(found, exact.numpy(), rtol=1e-4)
+    assert found.sum() == pytest.approx(sum(map(len, rows)), rel=1e-4)
+    assert 0 < expectations(loaded.model, rows, positions=len(rows[0])).sum() < found.sum()
 
 
 # --- any text, through bytes that stand in for what is gone ------------------------------------------------
@@ -156,7 +179,7 @@ def test_any_text_comes_back_through_bytes(text):
 
 
 def test_bytes_and_common_signs_are_never_dropped():
-    kept = set(choose(FALLBACK, FALLBACK(" the and")["input_ids"], len(FALLBACK) - 4).kept)
+    kept = set(choose(FALLBACK, Wanted(frozenset(FALLBACK(" the and")["input_ids"])), len(FALLBACK) - 4).kept)
     tokens = {token for token, i in FALLBACK.get_vocab().items() if i in kept}
 
     assert {f"<0x{byte:02X}>" for byte in range(256)} <= tokens
