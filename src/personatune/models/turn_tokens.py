@@ -28,7 +28,8 @@ def untrained(embedding: Tensor, token_ids: Sequence[int]) -> list[int]:
 
     A trained row has almost no neighbour at a cosine over 0.9; an untrained one has hundreds.
     """
-    norms = torch.linalg.vector_norm(embedding, dim=1, dtype=torch.float32).clamp_min_(1e-12)
+    parts = torch.split(embedding, 16384)  # norms in fp32, without an fp32 copy of the whole embedding
+    norms = torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float32) for part in parts]).clamp_min_(1e-12)
     found = []
     for token in token_ids:
         row = embedding[token].to(torch.float32) / norms[token]

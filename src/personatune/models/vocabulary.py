@@ -167,6 +167,9 @@ def trim_model(model: Any, vocabulary: Vocabulary) -> None:
         head.weight = embedding.weight
     if head.bias is not None:
         head.bias = torch.nn.Parameter(head.bias.detach()[kept.to(head.bias.device)])
+    # Weights are read from a mapped file, which stays in memory as a whole while any of them lies in it.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
     embedding.num_embeddings = head.out_features = len(kept)
     if embedding.padding_idx is not None:
         embedding.padding_idx = new.get(embedding.padding_idx)
