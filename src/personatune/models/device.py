@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -57,9 +58,8 @@ def choose(device: DeviceChoice = "auto", dtype: DtypeChoice = "auto") -> Comput
         return Compute("mps", chosen, f"Apple GPU; {why}")
     if dtype != "auto":
         return Compute("cpu", dtype, f"{_threads()}; {dtype} as asked")
-    quick, slow = _gemm_gflops(torch.bfloat16), _gemm_gflops(torch.float32)
-    chosen = "bf16" if quick > slow else "fp32"
-    return Compute("cpu", chosen, f"{_threads()}; bf16 {quick:.0f} against fp32 {slow:.0f} GFLOP/s, measured just now")
+    chosen, why = _cpu_dtype()
+    return Compute("cpu", chosen, f"{_threads()}; {why}")
 
 
 def _dtype(asked: DtypeChoice, native: bool, why: str) -> tuple[Literal["bf16", "fp32"], str]:
@@ -68,14 +68,27 @@ def _dtype(asked: DtypeChoice, native: bool, why: str) -> tuple[Literal["bf16", 
     return ("bf16", why) if native else ("fp32", why)
 
 
+def _cpu_dtype() -> tuple[Literal["bf16", "fp32"], str]:
+    """What the processor says of itself, so that a busy moment cannot change a run; measured where it says nothing."""
+    import torch
+
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+            return "bf16", "the processor has bf16 instructions"
+        return "fp32", "the processor has no bf16 instructions"
+    quick, slow = _gemm_gflops(torch.bfloat16), _gemm_gflops(torch.float32)
+    chosen: Literal["bf16", "fp32"] = "bf16" if quick > slow else "fp32"
+    return chosen, f"bf16 {quick:.0f} against fp32 {slow:.0f} GFLOP/s, measured just now"
+
+
 def _threads() -> str:
     import torch
 
     return f"no GPU that torch can use, {torch.get_num_threads()} CPU threads"
 
 
-def _gemm_gflops(dtype: torch.dtype, size: int = 512, repeats: int = 4) -> float:
-    """The best of some matrix products, in GFLOP/s: 40 ms that decide a factor of two either way."""
+def _gemm_gflops(dtype: torch.dtype, size: int = 512, repeats: int = 10) -> float:
+    """The best of some matrix products, in GFLOP/s: 100 ms that decide a factor of two either way."""
     import torch
 
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)

@@ -89,10 +89,23 @@ def test_a_device_that_is_not_there_names_one_that_is(asked, monkeypatch):
     assert caught.value.fix == "--device cpu"
 
 
+@pytest.mark.parametrize(("instructions", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_a_processor_that_says_what_it_can_is_believed_however_busy_it_is(monkeypatch, instructions, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(device, "_gemm_gflops", None)
+
+    assert (choose().device, choose().dtype) == ("cpu", chosen)
+
+
 @pytest.mark.parametrize(("quicker", "chosen"), [(torch.bfloat16, "bf16"), (torch.float32, "fp32")])
 def test_on_a_cpu_the_quicker_format_is_measured(monkeypatch, quicker, chosen):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(device.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(device, "_gemm_gflops", lambda dtype: 2.0 if dtype == quicker else 1.0)
 
     assert (choose().device, choose().dtype) == ("cpu", chosen)
