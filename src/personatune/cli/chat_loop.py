@@ -20,10 +20,10 @@ from personatune.errors import PersonatuneError, UsageError
 from personatune.generation.contestants import Opening, check, open_contestant
 from personatune.generation.engine import Sample
 from personatune.generation.params import GenerationParams
+from personatune.generation.record import record
 from personatune.generation.talk import Talk
 from personatune.models.device import DeviceChoice, choose
 from personatune.persona import Persona
-from personatune.store.records import SampleRecord
 from personatune.terminal import chat_view
 from personatune.terminal.training_progress import StageProgress
 
@@ -155,21 +155,16 @@ class _Room:
 
     def _keep(self, sample: Sample) -> str:
         who = self._talk.contestant
-        record = SampleRecord(
+        kept = record(
+            sample,
             origin="chat",
             contestant=who.name,
             run=who.run if who.run in self._runs else None,
             turn=sum(message.role == "user" for message in sample.messages) or 1,
-            messages=sample.messages,
-            reply=sample.reply,
-            finish_reason=sample.finish_reason,
-            token_ids=sample.token_ids,
-            parameters=sample.params.model_dump(exclude={"seed"}),
-            seed=sample.params.seed,
             parent=self._last,
         )
         with open_store(self._persona) as store:
             if store.read_only:
                 return ""
-            (identifier,) = store.add_samples([record])
+            (identifier,) = store.add_samples([kept])
         return identifier

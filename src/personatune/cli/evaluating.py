@@ -18,6 +18,7 @@ from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.suite import load_suite
 from personatune.generation.contestants import Opening, check, open_contestant, untrained_model
+from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
 from personatune.persona import Persona
 from personatune.store.records import EvaluationRecord, SampleRecord
@@ -155,19 +156,14 @@ def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> I
     for result in evaluation.contestants:
         for one in result.samples:
             which = one.contestant.rpartition("@")[2]
-            yield SampleRecord(
+            yield record(
+                one.sample,
                 origin="evaluate",
                 contestant=one.contestant,
                 run=which if which in known_runs else None,
                 evaluation=identifier,
                 case=one.case,
                 turn=one.turn,
-                messages=one.sample.messages,
-                reply=one.sample.reply,
-                finish_reason=one.sample.finish_reason,
-                token_ids=one.sample.token_ids,
-                parameters=one.sample.params.model_dump(exclude={"seed"}),
-                seed=one.sample.params.seed,
             )
 
 

@@ -9,6 +9,7 @@ from personatune.generation.contestant import Contestant
 from personatune.generation.engine import Sample
 from personatune.generation.local import LocalEngine
 from personatune.generation.params import GenerationParams
+from personatune.generation.record import record
 from personatune.models.load import load_run
 from personatune.store.records import SampleRecord
 from personatune.training import events
@@ -37,18 +38,5 @@ def probe(
         done, stopped = done + 1, stopped + (sample.finish_reason == "stop")
         listen(events.Probed(done, wanted, stopped))
 
-    return [_record(who, job, sample) for sample in who.engine.generate(requests, on_sample=count)]
-
-
-def _record(who: Contestant, job: Job, sample: Sample) -> SampleRecord:
-    return SampleRecord(
-        origin="probe",
-        contestant=who.name,
-        run=job.name,
-        messages=sample.messages,
-        reply=sample.reply,
-        finish_reason=sample.finish_reason,
-        token_ids=sample.token_ids,
-        parameters=sample.params.model_dump(exclude={"seed"}),
-        seed=sample.params.seed,
-    )
+    samples = who.engine.generate(requests, on_sample=count)
+    return [record(sample, origin="probe", contestant=name, run=job.name) for sample in samples]

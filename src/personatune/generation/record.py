@@ -1,0 +1,24 @@
+"""A sample as the store keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from personatune.generation.engine import Sample
+from personatune.store.records import SampleRecord
+
+
+def record(sample: Sample, *, origin: str, contestant: str, run: str | None, **more: Any) -> SampleRecord:
+    """The record of `sample`; `more` are further keys of `SampleRecord`, such as the case or the parent."""
+    return SampleRecord(
+        origin=origin,
+        contestant=contestant,
+        run=run,
+        messages=sample.messages,
+        reply=sample.reply,
+        finish_reason=sample.finish_reason,
+        token_ids=sample.token_ids,
+        parameters=sample.params.model_dump(exclude={"seed"}),
+        seed=sample.params.seed,
+        **more,
+    )
