@@ -19,7 +19,7 @@ from torch import Tensor
 from personatune.data.render import prompt_ids
 from personatune.errors import UsageError
 from personatune.generation.engine import Request, Sample
-from personatune.generation.sampling import generator, next_token
+from personatune.generation.sampling import Draw, generator, next_tokens
 
 MIN_ROWS = 8
 MAX_ROWS = 32
@@ -105,12 +105,13 @@ class LocalEngine:
         cache, mask, logits = _grow(cache, mask, logits)
         alive: list[_Reply | None] = [*batch, *[None] * (len(mask) - len(batch))]
         while True:
-            scores = logits.float().cpu()
             tokens = torch.zeros(len(alive), 1, dtype=torch.int64)
-            for row, live in enumerate(alive):
-                if live is None:
-                    continue
-                tokens[row] = live.advance(scores[row], self.stop_ids)
+            at_work = [(row, live) for row, live in enumerate(alive) if live is not None]
+            rows = [row for row, _ in at_work]
+            drawn = next_tokens(logits[rows], [live.draw(self.stop_ids) for _, live in at_work])
+            for (row, live), token in zip(at_work, drawn, strict=True):
+                tokens[row] = token
+                live.take(token, self.stop_ids)
                 if live.finished:
                     alive[row] = None
                     yield live
@@ -119,11 +120,11 @@ class LocalEngine:
                 return
             yield None
             if len(alive) > MIN_ROWS and len(left) <= len(alive) // 2:
-                rows = left + [left[0]] * max(0, MIN_ROWS - len(left))
-                chosen = torch.tensor(rows, device=device)
+                kept = left + [left[0]] * max(0, MIN_ROWS - len(left))
+                chosen = torch.tensor(kept, device=device)
                 cache.batch_select_indices(chosen)
-                mask, tokens = mask[chosen], tokens[torch.tensor(rows)]
-                alive = [alive[row] if i < len(left) else None for i, row in enumerate(rows)]
+                mask, tokens = mask[chosen], tokens[torch.tensor(kept)]
+                alive = [alive[row] if i < len(left) else None for i, row in enumerate(kept)]
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             logits = self._model(
                 input_ids=tokens.to(device),
@@ -172,18 +173,20 @@ class _Reply:
         self.stopped = False
         self._chance = generator(request.params.seed)
 
-    def advance(self, logits: Tensor, stop_ids: Sequence[int]) -> int:
-        """Draw the next token, and note whether it ends the reply."""
+    def draw(self, stop_ids: Sequence[int]) -> Draw:
+        """How the next token is drawn."""
         params = self.request.params
-        forbidden = stop_ids if len(self.new) < params.min_new_tokens else ()
         seen: Sequence[int] = ()
         if params.repetition_penalty != 1:  # never on stop tokens: earlier turns would keep this one from ending
             seen = [token for token in (*self.prompt, *self.new) if token not in stop_ids]
-        token = next_token(logits, params, seen, self._chance, forbidden)
+        forbidden = stop_ids if len(self.new) < params.min_new_tokens else ()
+        return Draw(params, self._chance, seen, forbidden)
+
+    def take(self, token: int, stop_ids: Sequence[int]) -> None:
+        """Add `token`, and note whether it ends the reply."""
         self.new.append(token)
         self.stopped = token in stop_ids
         self.finished = self.stopped or len(self.new) >= self.limit
-        return token
 
     def sample(self, engine: LocalEngine) -> Sample:
         words = self.new[:-1] if self.stopped else self.new

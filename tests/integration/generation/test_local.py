@@ -15,7 +15,7 @@ from personatune.generation import local
 from personatune.generation.engine import Request, Sample
 from personatune.generation.local import MAX_ROWS, MIN_ROWS, PAD_TO, LocalEngine
 from personatune.generation.params import GenerationParams
-from personatune.generation.sampling import next_token
+from personatune.generation.sampling import next_tokens
 from personatune.models.device import Compute
 from personatune.models.load import load_base
 from personatune.models.resolve import resolve
@@ -86,11 +86,12 @@ def test_not_even_the_last_bit_of_a_score_depends_on_company(tiny_gemma, dtype, 
     requests = mixed_requests(24)
     scores = defaultdict(list)
 
-    def recording(logits, params, *rest):
-        scores[params.seed].append(logits.clone())
-        return next_token(logits, params, *rest)
+    def recording(logits, draws):
+        for row, draw in zip(logits, draws, strict=True):
+            scores[draw.params.seed].append(row.clone())
+        return next_tokens(logits, draws)
 
-    monkeypatch.setattr(local, "next_token", recording)
+    monkeypatch.setattr(local, "next_tokens", recording)
     engine.generate(requests)
     together = dict(scores)
     for request in requests[::4]:

@@ -17,7 +17,7 @@ from transformers import (
 
 from personatune.generation import sampling
 from personatune.generation.params import GenerationParams
-from personatune.generation.sampling import generator, next_token
+from personatune.generation.sampling import Draw, generator, next_tokens
 
 VOCABULARY = 40
 POINTS = 150
@@ -33,6 +33,12 @@ PARAMS = st.builds(
 )
 SEEN = st.lists(st.integers(0, VOCABULARY - 1), max_size=12)
 FORBIDDEN = st.lists(st.integers(0, VOCABULARY - 1), max_size=3, unique=True)
+
+
+def next_token(logits, params, seen, chance, forbidden=()):
+    """The token of a reply drawn alone."""
+    (token,) = next_tokens(logits[None], [Draw(params, chance, seen, forbidden)])
+    return token
 
 
 def some_logits(seed: int, spread: float = 3.0) -> torch.Tensor:
@@ -127,3 +133,14 @@ def test_a_temperature_too_small_to_divide_by_takes_the_likeliest():
     logits = some_logits(3)
 
     assert next_token(logits, GenerationParams(temperature=1e-300), (), generator(5)) == int(logits.argmax())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 99), PARAMS, SEEN, FORBIDDEN), min_size=1, max_size=9))
+def test_what_is_drawn_beside_a_reply_changes_nothing(asked):
+    # Few different scores: in which order equal ones come must not depend on company either.
+    logits = torch.stack([some_logits(seed, spread=1.0).round() for seed, *_ in asked]).bfloat16()
+    alone = [next_token(row, p, seen, generator(3), out) for row, (_, p, seen, out) in zip(logits, asked, strict=True)]
+    together = next_tokens(logits, [Draw(params, generator(3), seen, out) for _, params, seen, out in asked])
+
+    assert together == alone
