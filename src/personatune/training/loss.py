@@ -3,7 +3,7 @@
 At 262,144 tokens of vocabulary the output layer is most of the work and nearly all of the memory: the
 logits of 400 positions are 420 MB in fp32, and torch's cross-entropy makes several copies. Three things
 make it cheap. Only labelled positions go through it, in blocks that share one buffer. The gradient is
-formed in the same pass. And the gradient asks only the few thousand tokens that have any probability
+formed in the same pass. And the gradient asks only the tens of thousands of tokens that have any probability
 at one of the positions, as in Wijmans et al., 2024, "Cut Your Losses in Large-Vocabulary Language
 Models", section 4.2; all others pull together, as their mean row with their joint probability. What that
 leaves out is less than rounding to the weights' own number format does (docs/experiments.md).
@@ -25,7 +25,7 @@ CHUNK = 16384
 POSITIONS, TOKENS = 32, 2048
 """Matrices are filled up to multiples of these: the library for matrix products keeps a kernel for every new shape,
 and after some hundred steps those would weigh more than the model."""
-NEGLIGIBLE = {torch.bfloat16: 2.0**-14}
+NEGLIGIBLE = {torch.bfloat16: 2.0**-17}
 """A token less probable than this at every position is one of the crowd."""
 NEGLIGIBLE_ELSE = 2.0**-20
 """The same for number formats that round less."""
