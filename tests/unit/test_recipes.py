@@ -13,8 +13,8 @@ FILES = sorted(FOLDER.glob("*.toml"))
 each = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 
 
-def test_the_four_starting_points_are_there():
-    assert {path.stem for path in FILES} == {"default-lora", "full-270m", "quick-cpu", "small-memory"}
+def test_the_starting_points_are_there():
+    assert {path.stem for path in FILES} == {"default-lora", "english-32k", "full-270m", "quick-cpu", "small-memory"}
 
 
 @each

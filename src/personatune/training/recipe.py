@@ -15,7 +15,7 @@ Method = Literal["lora", "full"]
 
 _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
     "lora": {"learning_rate": 3e-4},
-    "full": {"learning_rate": 5e-5},
+    "full": {"learning_rate": 2e-5},
 }
 
 
@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     epochs: int = Field(2, ge=1, le=1000)
     """How often every conversation is seen; the best moment on the way is kept, see `keep`."""
     learning_rate: float | None = Field(None, gt=0, le=1)
-    """The highest step size; left out, 3e-4 for lora and 5e-5 for full."""
+    """The highest step size; left out, 3e-4 for lora and 2e-5 for full."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.1, ge=0, lt=1)
