@@ -1,6 +1,6 @@
 """Training and generation against what people would use instead, in one run on this machine.
 
-    python benchmarks/bench.py [--repeats 3] [--epochs 5] [--only NAME ...] [--heldout]
+    python benchmarks/bench.py [--repeats 1] [--only NAME ...] [--heldout]
 
 Every way runs in a process of its own, in turns, so that a slow minute of the machine hits all of them. Whole
 trainings are ours (full vocabulary, and 32,768 tokens); a slow rival takes a few steps, from which its whole training
@@ -31,7 +31,7 @@ STEPS = 6
 POINTS, SAMPLES, TOKENS = 7, 5, 120
 
 
-def parts(vocabulary: str = "full") -> tuple[Any, list[Any], list[Any], list[Any]]:
+def parts() -> tuple[Any, list[Any], list[Any], list[Any]]:
     """The model (on the processor), rows to train on, held-out rows, and their conversations."""
     from personatune.data.load import load
     from personatune.data.render import render

@@ -18,7 +18,7 @@ from small_runs import assert_same, metrics, small_recipe
 import personatune
 from personatune import files
 from personatune.errors import RunError
-from personatune.models import device
+from personatune.models import device, vocabulary
 from personatune.training.events import Planned, Stepped
 from personatune.training.run import TrainOptions, train
 
@@ -144,3 +144,19 @@ def test_a_run_at_work_elsewhere_is_left_alone(new_persona, tiny_gemma):
         train(persona, recipe)
     assert "--fresh" in caught.value.fix
     assert (paused.folder / "manifest.json").read_bytes() == before
+
+
+def test_a_trimmed_run_goes_on_with_the_tokens_that_it_began_with(new_persona, tiny_gemma, monkeypatch):
+    """What the model expects is computed in floating point: another number of threads could choose other tokens."""
+    monkeypatch.setattr(vocabulary, "MOST_WORDS", 300)
+    recipe = small_recipe(tiny_gemma, vocab=500)
+    whole = train(new_persona(), recipe)
+    persona = new_persona()
+    train(persona, recipe, paused_after(6))
+    monkeypatch.setattr(vocabulary, "choose", None)
+    run = train(persona, recipe)
+
+    assert (run.name, run.finished) == ("r1", True)
+    assert_same(run, whole)
+    assert vocabulary.read(run.folder / "model") == vocabulary.read(whole.folder / "model")
+    assert vocabulary.read(run.folder) is None

@@ -24,14 +24,14 @@ def explained(error: Exception) -> str:
 
 def flag_faults(error: ValidationError) -> str:
     """Every complaint of a model filled from flags, as in `--lora-rank: Input should be greater than ...`."""
-    faults = []
+    by_flag: dict[str, list[str]] = {}
     for fault in error.errors():
         message = str(fault["msg"]).removeprefix("Value error, ")
-        if fault["loc"]:
-            faults.append(f"{_flag('_'.join(map(str, fault['loc'])))}: {message}")
+        if fault["loc"]:  # what follows the field is which of its kinds was tried
+            by_flag.setdefault(_flag(str(fault["loc"][0])), []).append(message)
         else:  # about several: they are named as fields, which have underscores
-            faults.append(re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda name: _flag(name[0]), message))
-    return "; ".join(faults)
+            by_flag[re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda name: _flag(name[0]), message)] = []
+    return "; ".join(f"{flag}: {', or: '.join(messages)}" if messages else flag for flag, messages in by_flag.items())
 
 
 def near_command(word: str, commands: Iterable[str]) -> str | None:

@@ -92,9 +92,9 @@ def combine(*layers: dict[str, Any], where: str | Path | None = None) -> Recipe:
 
 
 def bad_key(error: ValidationError, where: str | Path | None) -> RecipeError:
-    """The first complaint of pydantic, with the nearest key for a misspelt one."""
+    """The complaints of pydantic about the first bad key, with the nearest key for a misspelt one."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         from rapidfuzz import process
 
@@ -104,7 +104,10 @@ def bad_key(error: ValidationError, where: str | Path | None) -> RecipeError:
             where=where,
             fix=f"did you mean {near[0]!r}? all keys: personatune train --help" if near else None,
         )
-    return RecipeError(f"recipe key {key!r}: {first['msg']}", where=where, fix="see: personatune train --help")
+    messages = [fault["msg"] for fault in error.errors() if fault["loc"][0] == key]  # one for each kind it may have
+    return RecipeError(
+        f"recipe key {key!r}: {', or: '.join(messages)}", where=where, fix="see: personatune train --help"
+    )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

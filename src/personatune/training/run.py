@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
 from personatune.conversation import Conversation
@@ -28,6 +28,10 @@ from personatune.store.store import Store
 from personatune.training import events
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from personatune.models.load import Loaded
+    from personatune.models.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
     inputs = Inputs(conversations, source, compute)
     parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
+    from personatune.models import vocabulary
     from personatune.training.probe import probe
 
     with Store.open(persona.store_file) as store:
@@ -103,6 +108,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
             if job.manifest["status"] == "finished":
                 for scratch in ("checkpoints", "best"):
                     shutil.rmtree(job.folder / scratch, ignore_errors=True)
+                (job.folder / vocabulary.FILE).unlink(missing_ok=True)  # model/ has it
     return Run(job.name, job.folder, job.manifest)
 
 
@@ -129,8 +135,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     """
     from personatune.models.load import load_base
     from personatune.models.turn_tokens import rows_to_learn
-    from personatune.models.vocabulary import Wanted, expectations, trim
-    from personatune.models.vocabulary import choose as choose_vocabulary
+    from personatune.models.vocabulary import trim
     from personatune.training import batches, checkpoints, estimate, trainer
     from personatune.training.proof import prove
     from personatune.training.trainee import Trainee
@@ -145,12 +150,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
     closing = prove(tokenizer, rows.conversations, rows.rendered)
     learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
-    vocabulary = None
-    if recipe.vocab != "full":
-        listen(events.Stage(f"choosing {recipe.vocab:,} tokens", 0.3))
-        said = [row.token_ids for row in rows.rendered]
-        wanted = Wanted(frozenset(chain.from_iterable(said)), expectations(loaded.model, said), recipe.language)
-        vocabulary = choose_vocabulary(tokenizer, wanted, recipe.vocab)
+    vocabulary = _vocabulary(job, loaded, rows, listen)
     if vocabulary is not None:
         loaded = trim(loaded, vocabulary)
         tokenizer = loaded.tokenizer
@@ -160,10 +160,9 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         learn = ([new_ids[token] for token in learn[0]], learn[1]) if learn else None
 
     nll_before = job.manifest.get("heldout", {}).get("nll_before")
-    base = Trainee(loaded.model)
     if nll_before is None and heldout.rendered:
         listen(events.Stage("scoring the held-out replies before training", 0.5))
-        nll_before = base.nll(heldout.rendered)
+        nll_before = Trainee(loaded.model).nll(heldout.rendered)
     trainee = Trainee(loaded.model, recipe, learn)
     if learn and trainee.trained_rows is not None:
         names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
@@ -239,7 +238,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     listen(events.Stage("saving", 0.9))
     _save(job, trainee, tokenizer, loaded.stop_ids, compute, vocabulary)
     facts["trained"] = datetime.now(UTC).isoformat(timespec="seconds")
-    del the_trainer, trainee, base, loaded
+    del the_trainer, trainee, loaded
     memory.release()
     return facts
 
@@ -256,6 +255,25 @@ class _Rows:
         tokens = sum(sum(row.labelled) for row in self.rendered)
         spoken = sum(len(m.content.encode()) for c in self.conversations for m in c.messages if m.role == "assistant")
         return nll * tokens / (math.log(2) * spoken)
+
+
+def _vocabulary(job: Job, loaded: Loaded, rows: _Rows, listen: events.Listener) -> Vocabulary | None:
+    """The tokens that the run keeps, chosen once: an interrupted run goes on with those it began with."""
+    from personatune.models import vocabulary
+
+    size = job.recipe.vocab
+    if size == "full":
+        return None
+    kept = vocabulary.read(job.folder)
+    if kept is None:
+        listen(events.Stage(f"choosing {size:,} tokens", 0.3))
+        said = [row.token_ids for row in rows.rendered]
+        expected = vocabulary.expectations(loaded.model, said)
+        wanted = vocabulary.Wanted(frozenset(chain.from_iterable(said)), expected, job.recipe.language)
+        kept = vocabulary.choose(loaded.tokenizer, wanted, size)
+        if kept is not None:
+            kept.write(job.folder)
+    return kept
 
 
 def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.Listener) -> tuple[_Rows, _Rows]:
@@ -301,7 +319,7 @@ def _fit(
 
 
 def _save(
-    job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute, vocabulary: Any | None
+    job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute, vocabulary: Vocabulary | None
 ) -> None:
     """Write `model/` whole: adapter or weights, tokenizer with its template, generation config with all stop ids."""
     from transformers import GenerationConfig

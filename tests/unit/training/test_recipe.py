@@ -93,6 +93,8 @@ def test_a_misspelt_key_names_the_right_one(misspelt, meant):
         {"batch_size": "four"},
         {"learning_rate": float("nan")},
         {"max_grad_norm": float("inf")},
+        {"vocab": "many"},
+        {"vocab": 9},
     ],
 )
 def test_a_bad_value_names_its_key(keys):
