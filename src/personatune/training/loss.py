@@ -3,15 +3,15 @@
 At 262,144 tokens of vocabulary the output layer is most of the work and nearly all of the memory: the
 logits of 400 positions are 420 MB in fp32, and torch's cross-entropy makes several copies. Three things
 make it cheap. Only labelled positions go through it, in blocks that share one buffer. The gradient is
-formed in the same pass. And the gradient asks only the tens of thousands of tokens that have any probability
-at one of the positions, as in Wijmans et al., 2024, "Cut Your Losses in Large-Vocabulary Language
-Models", section 4.2; all others pull together, as their mean row with their joint probability. What that
-leaves out is less than rounding to the weights' own number format does (docs/experiments.md).
+formed in the same pass, from the exponentials that the loss needs anyway. And where the vocabulary is large, the
+gradient asks only the tens of thousands of tokens that have any probability at one of the positions, as in Wijmans et
+al., 2024, "Cut Your Losses in Large-Vocabulary Language Models", section 4.2; all others pull together, as their mean
+row with their joint probability. What that leaves out is less than rounding to the weights' own number format does
+(docs/experiments.md).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,12 @@ from torch import Tensor
 
 BLOCK_BYTES = 256 << 20
 """Memory for one block's logits: large enough for quick matrix products, small beside the weights."""
+AT_ONCE = 1 << 21
+"""Logits turned into exponentials together: in fp32 they stay in the processor's cache."""
+FEW = 1 << 16
+"""A vocabulary of so many tokens is asked as a whole: picking some out would cost more than it saves."""
 CHUNK = 16384
-"""Tokens of the vocabulary looked at together: their logits stay in the processor's cache."""
+"""Tokens of the vocabulary looked at together when some are picked out."""
 POSITIONS, TOKENS = 32, 2048
 """Matrices are filled up to multiples of these: the library for matrix products keeps a kernel for every new shape,
 and after some hundred steps those would weigh more than the model."""
@@ -70,7 +74,8 @@ class OutputLayerLoss:
         A fresh one would cost more than the matrix product: every page of it is first filled with zeros.
         """
         vocabulary = len(self.weight)
-        rows = max(1, min(positions, BLOCK_BYTES // (vocabulary * self.weight.element_size())))
+        most = BLOCK_BYTES // (vocabulary * self.weight.element_size())
+        rows = max(POSITIONS, min(positions, most) // POSITIONS * POSITIONS)
         if self._scratch is None or len(self._scratch) < rows:
             self._scratch = None  # let the old one go first
             self._scratch = torch.empty(rows, vocabulary, dtype=self.weight.dtype, device=self.weight.device)
@@ -89,25 +94,33 @@ class _Loss(torch.autograd.Function):
         ctx: Any, hidden: Tensor, rows: Tensor, target: Tensor, row_ids: Tensor, layer: OutputLayerLoss, wanted: bool
     ) -> Tensor:
         weight = layer.weight
-        h, r = _filled(hidden.to(weight.dtype), POSITIONS), rows.to(weight.dtype)
-        target = _filled(target, POSITIONS)
-        hidden_grad = torch.empty_like(h) if wanted else None
+        r = rows.to(weight.dtype)
+        hidden_grad = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device) if wanted else None
         rows_grad = torch.zeros(rows.shape, dtype=torch.float32, device=weight.device)
         total = torch.zeros((), dtype=torch.float32, device=weight.device)
-        buffer = layer.block(len(h))
-        for start in range(0, len(hidden), len(buffer)):
-            here = slice(start, start + len(buffer))
-            part, goal, count = h[here], target[here], min(len(buffer), len(hidden) - start)
-            logits = buffer[: len(part)]
+        buffer = layer.block(len(hidden) + POSITIONS)
+        step = len(buffer) - 1  # a block ends in at least one position of filling
+        for start in range(0, len(hidden), step):
+            here = slice(start, start + step)
+            part, goal = _filled(hidden[here].to(weight.dtype)), _filled(target[here])[:, None]
+            count, logits = len(hidden[here]), buffer[: len(part)]
             torch.mm(part, weight.t(), out=logits)
             if len(row_ids):
                 logits[:, row_ids] = part @ r.t()
-            log_mass = _log_sum_exp(logits)
-            total += (log_mass - logits.gather(1, goal[:, None]).float())[:count].sum()
-            if hidden_grad is not None:
-                rows_grad += _gradient(layer, part, logits, log_mass, goal, row_ids, r, hidden_grad[here], count)
+            said = logits.gather(1, goal).float()
+            top, mass = _exponentials(logits)
+            total += (top + mass.log() - said)[:count].sum()
+            if hidden_grad is None:
+                continue
+            # From here on `logits` holds softmax - one-hot, times each position's mass.
+            positions = torch.arange(len(part), device=goal.device)
+            logits[positions, goal[:, 0]] = ((said - top).exp() - mass)[:, 0].to(logits.dtype)
+            own = logits[:, row_ids].float()
+            pull = _pull(layer, logits, mass, row_ids).addmm_(own, r.float()).div_(mass)
+            hidden_grad[here] = pull[:count]
+            rows_grad += own.div_(mass).t() @ part.float()
         if hidden_grad is not None:
-            ctx.save_for_backward(hidden_grad[: len(hidden)].to(hidden.dtype), rows_grad.to(rows.dtype))
+            ctx.save_for_backward(hidden_grad.to(hidden.dtype), rows_grad.to(rows.dtype))
         return total
 
     @staticmethod
@@ -117,67 +130,55 @@ class _Loss(torch.autograd.Function):
         return hidden_grad * scale.to(hidden_grad.dtype), rows_grad * scale, None, None, None, None
 
 
-def _filled(rows: Tensor, multiple: int) -> Tensor:
-    """`rows` with zeros after them, up to a multiple of so many."""
-    missing = -len(rows) % multiple
-    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
+def _filled(rows: Tensor) -> Tensor:
+    """`rows` with zeros after them, at least one, up to a multiple of POSITIONS."""
+    return torch.cat([rows, rows.new_zeros(POSITIONS - len(rows) % POSITIONS, *rows.shape[1:])])
 
 
-def _log_sum_exp(logits: Tensor) -> Tensor:
-    """(n, 1) in fp32 of logits (n, vocabulary) in any format, without an fp32 copy of them all."""
-    top = logits.amax(1, keepdim=True).float()
-    mass = torch.zeros_like(top)
-    for start in range(0, logits.shape[1], CHUNK):
-        chunk = logits[:, start : start + CHUNK].to(torch.float32, copy=True)
-        mass += chunk.sub_(top).exp_().sum(1, keepdim=True)
-    return top + mass.log_()
+def _exponentials(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn logits (n, vocabulary) into exp(logit - top) in place; return top and the exponentials' sums, (n, 1)."""
+    top, mass = logits.new_empty(2, len(logits), 1, dtype=torch.float32)
+    some = max(1, AT_ONCE // logits.shape[1])
+    scratch = logits.new_empty(some, logits.shape[1], dtype=torch.float32)
+    for start in range(0, len(logits), some):
+        part = logits[start : start + some]
+        here = slice(start, start + len(part))
+        precise = scratch[: len(part)].copy_(part)
+        top[here] = precise.amax(1, keepdim=True)
+        torch.sum(precise.sub_(top[here]).exp_(), 1, keepdim=True, out=mass[here])
+        part.copy_(precise)
+    return top, mass
 
 
-def _gradient(
-    layer: OutputLayerLoss,
-    hidden: Tensor,
-    logits: Tensor,
-    log_mass: Tensor,
-    target: Tensor,
-    row_ids: Tensor,
-    rows: Tensor,
-    out: Tensor,
-    count: int,
-) -> Tensor:
-    """Write the gradient of the hidden states (n, hidden) into `out`; return that of the trained rows, fp32.
+def _pull(layer: OutputLayerLoss, p: Tensor, mass: Tensor, row_ids: Tensor) -> Tensor:
+    """p (n, vocabulary) @ weight without the rows of `row_ids`, fp32 of shape (n, hidden); p is written over.
 
-    Positions from `count` on are filling.
-
-    It is (softmax - one-hot) @ weight over the tokens that matter at one of the n positions, and the mean
-    of all other rows, weighted with the probability that they have together.
+    Each row of p adds up to nothing; the last position is filling. In a large vocabulary, tokens that matter at none of
+    the n positions are replaced by their mean row.
     """
     weight = layer.weight
-    chosen = _tokens_that_matter(logits[:count], log_mass[:count])
-    chosen[target] = True
-    chosen[row_ids] = True
+    if len(weight) <= FEW:
+        p[:, row_ids] = 0
+        return (p @ weight).float()
+    chosen = _tokens_that_matter(p[:-1], mass[:-1])
+    chosen[row_ids] = False
     ids = chosen.nonzero()[:, 0]
+    chosen[row_ids] = True
     ids = torch.cat([ids, (~chosen).nonzero()[: -len(ids) % TOKENS, 0]])
-    place = torch.empty(len(chosen), dtype=torch.int64, device=ids.device)
-    place[ids] = torch.arange(len(ids), device=ids.device)
-
-    p = logits[:, ids].float().sub_(log_mass).exp_()
-    crowd = 1 - p.sum(1, keepdim=True)
-    p.scatter_add_(1, place[target][:, None], torch.full_like(crowd, -1))
-    p = p.to(weight.dtype)
-    some = weight[ids]
-    others = len(weight) - len(ids)
-    mean = (layer.sum_of_rows() - some.sum(0, dtype=torch.float32)) / max(1, others)
-    some[place[row_ids]] = rows
-    gradient = (p @ some).float()
+    rest = p[:, row_ids].sum(1, dtype=torch.float32, keepdim=True)
+    p = p[:, ids]
+    crowd = p.sum(1, dtype=torch.float32, keepdim=True).add_(rest).neg_()
+    p[-1] = 1  # filling: so the same product also adds the rows up
+    pull = (p @ weight[ids]).float()
+    others = len(weight) - len(ids) - len(row_ids)
     if others:
-        gradient.addcmul_(crowd, mean)
-    out.copy_(gradient)
-    return p[:, place[row_ids]].float().t() @ hidden.float()
+        mean = (layer.sum_of_rows() - pull[-1] - weight[row_ids].sum(0, dtype=torch.float32)) / others
+        pull.addcmul_(crowd, mean)
+    return pull
 
 
-def _tokens_that_matter(logits: Tensor, log_mass: Tensor) -> Tensor:
-    """Which tokens, bool of shape (vocabulary,), have a probability worth computing with at some position."""
-    least = math.log(NEGLIGIBLE.get(logits.dtype, NEGLIGIBLE_ELSE))
-    shift = log_mass.to(logits.dtype)
-    chunks = torch.split(logits, CHUNK, dim=1)
-    return torch.cat([(chunk - shift).amax(0) > least for chunk in chunks])
+def _tokens_that_matter(p: Tensor, mass: Tensor) -> Tensor:
+    """Which tokens, bool of shape (vocabulary,), have a probability p / mass worth computing with at some position."""
+    least = NEGLIGIBLE.get(p.dtype, NEGLIGIBLE_ELSE)
+    share = mass.reciprocal().to(p.dtype)
+    return torch.cat([(chunk * share).abs_().amax(0) > least for chunk in torch.split(p, CHUNK, dim=1)])

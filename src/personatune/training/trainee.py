@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from personatune.data.render import Rendered
 from personatune.errors import RecipeError
-from personatune.training import attention
-from personatune.training.adapters import slim
 from personatune.training.batches import width
+from personatune.training.decoder import decoder_of
+from personatune.training.layers import pick
 from personatune.training.loss import OutputLayerLoss, TrainedRows
 from personatune.training.recipe import Recipe
 
@@ -45,16 +45,16 @@ class Trainee(nn.Module):
             rows = None  # an untied output layer has rows of its own, which full fine-tuning may learn
         self.row_ids = torch.tensor(rows[0] if rows else [], dtype=torch.int64)
         self.causal = [causal]
-        attention.use_for_short_rows(causal)
         if recipe is None:
             self.model = causal
         elif recipe.method == "lora":
             self.model = _with_adapters(causal, recipe, rows)
-            slim(self.model)
         else:
             self.model = _thawed(causal)
             if rows is not None:
                 self.rows = nn.Parameter(rows[1].clone())
+        thawed = recipe is not None and recipe.method == "full"
+        self._decoder = None if thawed or not self._plain_head else decoder_of(causal)
 
     @property
     def trained_rows(self) -> Tensor | None:
@@ -84,10 +84,15 @@ class Trainee(nn.Module):
         if not self._plain_head:
             logits = causal(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).logits
             return cross_entropy(logits[mask].float(), target, reduction="sum")
-        body = getattr(causal, causal.base_model_prefix)
-        hidden = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        if self._decoder is not None:
+            hidden = self._decoder(inputs, attention_mask.bool())
+        else:
+            body = getattr(causal, causal.base_model_prefix)
+            output = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False)
+            hidden = output.last_hidden_state.flatten(0, 1)
+        speaking = pick(hidden, mask.flatten().nonzero()[:, 0])
         trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
-        return self._output_loss(hidden[mask], target, trained)
+        return self._output_loss(speaking, target, trained)
 
     def _embed_tokens(self, ids: Tensor) -> Tensor:
         embed = self._embed[0]
@@ -206,5 +211,5 @@ def _thawed(causal: Any) -> Any:
         if id(parameter) in frozen:
             parameter.requires_grad_(False)
         else:
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.to(torch.float32, copy=True)  # not a part of joined layers any more
     return causal

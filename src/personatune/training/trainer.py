@@ -40,6 +40,15 @@ TRIM_STEPS = 8
 """Freed memory goes back to the system every so many steps: batches of ever new lengths leave holes in the heap."""
 
 
+def measured_epochs(epochs: int) -> list[float]:
+    """When held-out replies are scored: every half epoch while they are learned, and every epoch after that.
+
+    Held-out loss turns at about two passes (docs/experiments.md); a measurement costs a twentieth of an epoch.
+    """
+    halves = [half / 2 for half in range(1, 2 * min(epochs, 2) + 1)]
+    return halves + [float(epoch) for epoch in range(3, epochs + 1)]
+
+
 class PlannedBatches(Dataset[dict[str, Tensor]]):
     """The plan's batches, ready to compute: item i is batch i."""
 
@@ -102,8 +111,9 @@ class Reporter(TrainerCallback):
         self._started = self._last_save = time.monotonic()
         self._save_cost = 0.0
         per_epoch = watch.plan.steps / watch.recipe.epochs
-        halves = (round(per_epoch * half / 2) for half in range(1, 2 * watch.recipe.epochs + 1))
-        self._measure_at = {max(1, min(step, watch.plan.steps)) for step in halves}
+        self._measure_at = {
+            max(1, min(round(per_epoch * epoch), watch.plan.steps)) for epoch in measured_epochs(watch.recipe.epochs)
+        }
         self.first_loss: float | None = None
         self.last_loss: float | None = None
 

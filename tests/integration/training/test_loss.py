@@ -26,7 +26,16 @@ def dtype(request):
 
 @pytest.fixture(params=[1, 5, 36, 37, 1000])
 def positions_a_block(request, dtype, monkeypatch):
+    monkeypatch.setattr(loss, "POSITIONS", 2)
     monkeypatch.setattr(loss, "BLOCK_BYTES", bytes_for(request.param, dtype))
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "picked"], autouse=True)
+def picked(request, monkeypatch):
+    """Whether the vocabulary counts as large, of which some tokens are picked out for the gradient."""
+    if request.param:
+        monkeypatch.setattr(loss, "FEW", 0)
+        monkeypatch.setattr(loss, "TOKENS", 8)
 
 
 @pytest.fixture
@@ -129,20 +138,22 @@ def test_huge_logits_overflow_nothing():
 @pytest.mark.parametrize(
     ("dtype", "spread", "most"), [(torch.bfloat16, 2.0, 0.015), (torch.float32, 3.0, 0.0005)], ids=["bf16", "fp32"]
 )
-def test_tokens_without_probability_pull_together_and_hardly_change_the_gradient(dtype, spread, most):
+def test_tokens_without_probability_pull_together_and_hardly_change_the_gradient(dtype, spread, most, monkeypatch):
     chance = torch.Generator().manual_seed(5)
     vocabulary = 3 * loss.CHUNK + 11
     # Rows share a direction, as those of real models do: together the improbable ones do pull.
     weight = (0.2 + 0.5 * torch.randn(vocabulary, 32, generator=chance)).to(dtype)
     hidden = (spread * torch.randn(24, 32, generator=chance)).to(dtype).requires_grad_()
     target = torch.randint(0, vocabulary, (24,), generator=chance)
+    monkeypatch.setattr(loss, "FEW", 0)
     layer = OutputLayerLoss(weight)
     layer(hidden, target).backward()
     exact = hidden.detach().double().requires_grad_()
     cross_entropy(exact @ weight.double().t(), target, reduction="sum").backward()
 
     logits = hidden.detach() @ weight.t()
-    mattered = loss._tokens_that_matter(logits, logits.float().logsumexp(1, keepdim=True))
+    _, mass = loss._exponentials(logits)
+    mattered = loss._tokens_that_matter(logits, mass)
     assert 0.005 < mattered.double().mean() < 0.5
     assert (hidden.grad.double() - exact.grad).norm() < most * exact.grad.norm()
 
@@ -150,6 +161,6 @@ def test_tokens_without_probability_pull_together_and_hardly_change_the_gradient
 def test_without_a_gradient_only_the_value_is_computed(problem, monkeypatch):
     hidden, weight, _, target = problem
     expected = OutputLayerLoss(weight)(hidden, target)
-    monkeypatch.setattr(loss, "_gradient", None)
+    monkeypatch.setattr(loss, "_pull", None)
     with torch.no_grad():
         assert OutputLayerLoss(weight)(hidden, target) == expected

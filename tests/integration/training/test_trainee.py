@@ -12,7 +12,7 @@ from personatune.models.device import Compute
 from personatune.models.load import load_base
 from personatune.models.resolve import resolve
 from personatune.models.turn_tokens import starting_rows, untrained
-from personatune.training import attention, loss
+from personatune.training import loss
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee, collate
 from tiny_models import CONTEXT, small_talk
@@ -222,12 +222,3 @@ def test_a_row_as_long_as_the_model_reads_is_scored(gemma):
     row = Rendered(ids, (False, *[True] * (CONTEXT - 1)), 1)
 
     assert 0 < Trainee(gemma.model).nll([row]) < 20
-
-
-def test_saved_weights_do_not_ask_for_our_attention(loaded, rendered, tmp_path):
-    trainee = Trainee(loaded.model, Recipe(method="full"))
-    with torch.no_grad():
-        trainee(**collate(rendered))
-    assert loaded.model.config.get_text_config()._attn_implementation == attention.NAME
-    trainee.save_model(tmp_path, torch.float32)
-    assert attention.NAME not in (tmp_path / "config.json").read_text()
