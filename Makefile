@@ -25,6 +25,7 @@ check: $(VENV)/.installed-dev
 
 ## Training and generation on this machine against what people would use instead.
 bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,starter,bench]'
 	$(BIN)/python benchmarks/bench.py
 
 install: $(VENV)/.installed

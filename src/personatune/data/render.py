@@ -114,7 +114,7 @@ def render(tokenizer: Tokenizer, conversation: Conversation, closing: int | None
             continue
         try:
             prompt = prompt_text(tokenizer, conversation.messages[:index])
-            reply = _reply_text(tokenizer, conversation.messages, index)
+            reply = _reply_text(tokenizer, conversation.messages, index, prompt)
         except Exception as error:  # templates raise whatever their author chose
             if isinstance(error, StopTokenError):
                 raise
@@ -142,9 +142,8 @@ def render(tokenizer: Tokenizer, conversation: Conversation, closing: int | None
     return Rendered(tuple(ids[:last]), tuple(mask[:last]), turns)
 
 
-def _reply_text(tokenizer: Tokenizer, messages: Sequence[Message], index: int) -> str:
-    """What the template adds for the reply at `index`, its closing included."""
-    prompt = prompt_text(tokenizer, messages[:index])
+def _reply_text(tokenizer: Tokenizer, messages: Sequence[Message], index: int, prompt: str) -> str:
+    """What the template adds to `prompt` for the reply at `index`, its closing included."""
     whole = str(
         tokenizer.apply_chat_template(
             [{"role": m.role, "content": m.content} for m in messages[: index + 1]],
@@ -161,7 +160,7 @@ def _reply_text(tokenizer: Tokenizer, messages: Sequence[Message], index: int) -
 
 
 def _reply_ids(tokenizer: Tokenizer, messages: Sequence[Message], index: int) -> list[int]:
-    return encode(tokenizer, _reply_text(tokenizer, messages, index))
+    return encode(tokenizer, _reply_text(tokenizer, messages, index, prompt_text(tokenizer, messages[:index])))
 
 
 def _special_ids(tokenizer: Tokenizer) -> set[int]:

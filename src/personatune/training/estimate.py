@@ -28,17 +28,26 @@ class Estimate:
 def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
     """Bytes: weights, gradients and AdamW's two moments for trained ones, activations, one block of logits.
 
-    An activation costs about 34 bytes a token, layer and hidden unit in bf16 (Korthikanti et al., 2022,
-    "Reducing Activation Recomputation", eq. 1, without dropout masks), plus the adapters' fp32 inputs.
+    Our own layers keep, per token and layer, six vectors of the hidden size, four of all heads and four of the
+    feed-forward size; as much again comes and goes in the backward pass (fitted on 270M to 4B, docs/experiments.md).
+    transformers' keep about 34 bytes a token, layer and hidden unit in bf16 (Korthikanti et al., 2022, "Reducing
+    Activation Recomputation", eq. 1, without dropout masks), and fp32 copies.
     """
     config = trainee.causal[0].config.get_text_config()
+    weight = trainee._head[0].weight
     weights = sum(p.numel() * p.element_size() for p in trainee.parameters())
     trained = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
-    width = max(config.hidden_size, getattr(config, "intermediate_size", config.hidden_size))
-    activations = longest_batch_tokens * config.num_hidden_layers * (20 * config.hidden_size + 14 * width)
+    hidden, feed = config.hidden_size, getattr(config, "intermediate_size", config.hidden_size)
+    if trainee.decoder is not None:
+        size = getattr(config, "head_dim", None) or hidden // config.num_attention_heads
+        heads = (config.num_attention_heads + config.num_key_value_heads) * size
+        kept = 2 * weight.element_size() * (6 * hidden + 4 * heads + 4 * feed)
+    else:
+        fp32_copies = 3.3 if recipe.method == "lora" else 5  # and holes in the heap: fitted for lora, a guess for full
+        kept = int(fp32_copies * (20 * hidden + 14 * max(hidden, feed)))
+    activations = longest_batch_tokens * config.num_hidden_layers * kept
     interpreter = 700 << 20  # torch, transformers and the tokenizer, measured
-    kept = 3.3 if recipe.method == "lora" else 5  # fp32 copies and heap holes: fitted for lora, a guess for full
-    return int(weights + trained * 4 * 3 + activations * kept + BLOCK_BYTES + interpreter)
+    return int(weights + trained * 4 * 3 + activations + BLOCK_BYTES + interpreter)
 
 
 def seconds(trainee: Trainee, tokens: int, labelled: int) -> float:
@@ -52,7 +61,7 @@ def seconds(trainee: Trainee, tokens: int, labelled: int) -> float:
     embedding = config.vocab_size * config.hidden_size
     body = max(0, total - embedding)
     flops = tokens * (4 * body + 2 * trained) + labelled * 4 * embedding
-    forecast: float = flops / (_speed(trainee._head[0].weight) * 0.4)  # the share of peak that steps reach, measured
+    forecast: float = flops / (_speed(trainee._head[0].weight) * 0.5)  # the share of peak that steps reach, measured
     return forecast
 
 
@@ -74,7 +83,7 @@ def _speed(like: torch.Tensor) -> float:
     a: Any = torch.randn(512, 1024, device=like.device).to(like.dtype)
     b: Any = torch.randn(1024, 4096, device=like.device).to(like.dtype)
     best = float("inf")
-    for _ in range(4):
+    for _ in range(12):
         start = time.perf_counter()
         float((a @ b)[0, 0])
         best = min(best, time.perf_counter() - start)

@@ -54,7 +54,8 @@ class Trainee(nn.Module):
             if rows is not None:
                 self.rows = nn.Parameter(rows[1].clone())
         thawed = recipe is not None and recipe.method == "full"
-        self._decoder = None if thawed or not self._plain_head else decoder_of(causal)
+        self.decoder = None if thawed or not self._plain_head else decoder_of(causal)
+        """Computes the layers in transformers' place, where it knows the model."""
 
     @property
     def trained_rows(self) -> Tensor | None:
@@ -84,8 +85,8 @@ class Trainee(nn.Module):
         if not self._plain_head:
             logits = causal(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).logits
             return cross_entropy(logits[mask].float(), target, reduction="sum")
-        if self._decoder is not None:
-            hidden = self._decoder(inputs, attention_mask.bool())
+        if self.decoder is not None:
+            hidden = self.decoder(inputs, attention_mask.bool())
         else:
             body = getattr(causal, causal.base_model_prefix)
             output = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False)
