@@ -61,9 +61,10 @@ def decoder_of(causal: Any) -> Decoder | None:
     """
     config, body = causal.config, getattr(causal, causal.base_model_prefix)
     activation = getattr(config, "hidden_activation", None) or getattr(config, "hidden_act", None)
-    if FAMILIES.get(config.model_type) != activation or getattr(config, "attn_logit_softcapping", None):
+    if config.model_type not in FAMILIES or activation != FAMILIES[config.model_type]:
         return None
-    if getattr(config, "use_bidirectional_attention", False) or config.attention_dropout:
+    bent = ("attn_logit_softcapping", "use_bidirectional_attention", "attention_dropout")
+    if any(getattr(config, key, None) for key in bent):
         return None
     linears = [m for layer in body.layers for m in (*_projections(layer.self_attn), *_projections(layer.mlp))]
     if not all(_is_plain(linear) for linear in linears) or len({type(linear) for linear in linears}) > 1:

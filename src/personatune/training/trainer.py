@@ -1,7 +1,7 @@
 """transformers' Trainer, told our loss, our order of rows and our checkpoints; and what it reports.
 
 TRL's SFTTrainer adds data preparation, a chunked loss and metrics to the same Trainer. Its preparation is
-`data.render` here, and with its defaults a step takes six times ours on a CPU (docs/experiments.md), so
+`data.render` here, and with its defaults a step takes eight times ours on a CPU (docs/experiments.md), so
 nothing of it would be left.
 """
 

@@ -10,6 +10,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -180,6 +182,7 @@ def test_padding_takes_no_part():
     [
         {"lora_dropout": 0.1},
         {"use_dora": True},
+        {"target_modules": ["q_proj", "down_proj"]},
         pytest.param({"lora_bias": True}, marks=pytest.mark.filterwarnings("ignore:`lora_bias=True`")),
     ],
 )
@@ -188,6 +191,8 @@ def test_adapters_that_are_more_than_lora_are_left_to_peft(more):
 
 
 def test_families_and_parts_that_it_does_not_know_are_left_to_transformers():
+    # Other names for everything: it must not be asked for parts that it lacks.
+    assert decoder_of(GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=24, n_layer=1, n_head=2))) is None
     mistral = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=5))
     assert decoder_of(mistral) is None
     assert decoder_of(LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act="gelu"))) is None
