@@ -1,9 +1,12 @@
 """The schema, and how a database is brought to it: migrations that are appended to and never edited.
 
     datasets <── dataset_rows ──> conversations        a version's rows, each text kept once
+        ^             └──> samples (origin)            a row that was made by correcting a reply
+       runs <── runs (parent)                          datasets have a parent too: the version they were made from
         ^
-       runs <── runs (parent)
-        ^
+      sweeps <── sweep_points
+        ^            ^
+        |       planned_samples ──> samples            a plan's rows are there before their samples
      samples <── samples (parent)
         └──> evaluations
 
@@ -84,7 +87,53 @@ def m001_data_runs_evaluations_samples(db: Database) -> None:
         db.conn.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_data_runs_evaluations_samples,)
+def m002_sweeps_and_origins(db: Database) -> None:
+    """Sweeps, planned before they are made; data versions made from others, and rows made from replies."""
+    for statement in (
+        "ALTER TABLE datasets ADD COLUMN parent TEXT REFERENCES datasets(id)",
+        "ALTER TABLE dataset_rows ADD COLUMN origin TEXT REFERENCES samples(id)",
+        "INSERT INTO counters VALUES ('sweep', 0)",
+        """CREATE TABLE sweeps (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, created TEXT NOT NULL,
+            contestant TEXT NOT NULL, run TEXT REFERENCES runs(name), fingerprint TEXT NOT NULL UNIQUE,
+            plan TEXT NOT NULL, report_file TEXT, summary TEXT NOT NULL)""",
+        """CREATE TABLE sweep_points (
+            sweep TEXT NOT NULL REFERENCES sweeps(id), number INTEGER NOT NULL, parameters TEXT NOT NULL,
+            PRIMARY KEY (sweep, number))""",
+        # `request` is the hash of all that a reply follows from: the same in two sweeps, it is made once.
+        """CREATE TABLE planned_samples (
+            sweep TEXT NOT NULL, number INTEGER NOT NULL, point INTEGER NOT NULL, "case" TEXT NOT NULL,
+            k INTEGER NOT NULL, messages TEXT NOT NULL, seed INTEGER NOT NULL, request TEXT NOT NULL,
+            sample TEXT REFERENCES samples(id),
+            PRIMARY KEY (sweep, number), FOREIGN KEY (sweep, point) REFERENCES sweep_points(sweep, number))""",
+        "CREATE INDEX planned_samples_by_request ON planned_samples (request)",
+        "CREATE INDEX planned_samples_by_sample ON planned_samples (sample)",
+        "CREATE INDEX dataset_rows_by_origin ON dataset_rows (origin)",
+        "DROP VIEW edges",
+        """CREATE VIEW edges (child_kind, child_id, parent_kind, parent_id) AS
+            SELECT 'run', name, 'data', dataset FROM runs WHERE dataset IS NOT NULL
+            UNION ALL SELECT 'run', name, 'run', parent FROM runs WHERE parent IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'run', run FROM samples WHERE run IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'sample', parent FROM samples WHERE parent IS NOT NULL
+            UNION ALL SELECT 'evaluation', evaluation, 'sample', id FROM samples
+                WHERE evaluation IS NOT NULL
+            UNION ALL SELECT 'data', id, 'data', parent FROM datasets WHERE parent IS NOT NULL
+            UNION ALL SELECT DISTINCT 'data', dataset, 'sample', origin FROM dataset_rows WHERE origin IS NOT NULL
+            UNION ALL SELECT 'sweep', id, 'run', run FROM sweeps WHERE run IS NOT NULL
+            UNION ALL SELECT 'sample', sample, 'sweep', sweep FROM planned_samples WHERE sample IS NOT NULL""",
+        "DROP VIEW nodes",
+        """CREATE VIEW nodes (kind, id, about) AS
+            SELECT 'data', id, rows || ' conversations of ' || source FROM datasets
+            UNION ALL SELECT 'run', name, model || ', ' || status FROM runs
+            UNION ALL SELECT 'evaluation', id, 'suite ' || substr(suite, 1, 8) FROM evaluations
+            UNION ALL SELECT 'sweep', id, contestant || ', '
+                || (SELECT count(*) FROM sweep_points WHERE sweep = id) || ' points' FROM sweeps
+            UNION ALL SELECT 'sample', id, contestant || ': ' || substr(reply, 1, 60) FROM samples""",
+    ):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_data_runs_evaluations_samples, m002_sweeps_and_origins)
 """In the order they are applied. Append only: a store in use has the earlier ones already."""
 
 

@@ -1,4 +1,4 @@
-"""The rows of the store as frozen models: data versions, runs, evaluations, samples."""
+"""The rows of the store as frozen models: data versions, runs, evaluations, sweeps, samples."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ class DatasetVersion(_Record):
     """How many conversations it has."""
     source: Text
     """The file it was read from."""
+    parent: Text | None = None
+    """The version that it was made from, when personatune made it."""
 
 
 class RunRecord(_Record):
@@ -108,6 +110,46 @@ class EvaluationRecord(_Record):
     """The report, relative to the persona folder."""
     summary: Json = Field(default_factory=dict)
     """The signals, by contestant."""
+
+
+class SweepRecord(_Record):
+    """One sweep: a plan of parameter points, and what came of it."""
+
+    id: str = ""
+    """`w1`, `w2`, ...: assigned by the store when it is added."""
+    created: Moment = Field(default_factory=now)
+    """When it was planned."""
+    contestant: Text
+    """Who answers, as `pip@r3`."""
+    run: Text | None = None
+    """The run that answers; none for untrained contestants."""
+    fingerprint: Text
+    """The hash of the plan and of the weights that answer: the same command finds its sweep by it."""
+    plan: Json
+    """What was asked for, as the command or the plan file said it."""
+    report_file: Text | None = None
+    """The page, relative to the persona folder."""
+    summary: Json = Field(default_factory=dict)
+    """The signals, by point."""
+
+
+class PlannedSample(_Record):
+    """One reply that a sweep wants, before and after it is made."""
+
+    point: int = Field(ge=1)
+    """The number of its parameter point, from 1."""
+    case: Text
+    """The id of the suite's case."""
+    k: int = Field(ge=0)
+    """Which of the case's samples, from 0."""
+    messages: tuple[Message, ...]
+    """The conversation to be answered."""
+    seed: int = Field(ge=0, lt=2**63)
+    """The seed to draw it with."""
+    request: Text
+    """The hash of all that the reply follows from: weights, conversation, parameters, seed."""
+    sample: Text | None = None
+    """The sample's id; none until it is made."""
 
 
 class SampleRecord(_Record):

@@ -1,4 +1,4 @@
-"""Store: the record of data versions, runs, evaluations and samples, and what each was made from."""
+"""Store: the record of data versions, runs, evaluations, sweeps and samples, and what each was made from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,8 @@ from personatune.store.records import (
     SampleRecord,
 )
 from personatune.store.recovery import FoundRuns, dataset_of, runs_in
+from personatune.store.rows import JSON_COLUMNS, at_least, columns, insert, insert_run, select, take, update
 
-_JSON_COLUMNS = frozenset({"manifest", "contestants", "summary", "messages", "token_ids", "parameters"})
 _Row = TypeVar("_Row", bound=BaseModel)
 
 
@@ -90,29 +90,37 @@ class Store:
 
     # Data versions
 
-    def add_dataset(self, version: DatasetVersion, rows: Sequence[tuple[str, str]]) -> None:
-        """Record a data version with its `(row_hash, json)` rows in order; a recorded one stays as it is."""
+    def add_dataset(
+        self, version: DatasetVersion, rows: Sequence[tuple[str, str]], origins: Mapping[int, str] | None = None
+    ) -> None:
+        """Record a data version with its `(row_hash, json)` rows in order; a recorded one stays as it is.
+
+        `origins` are the ids of the samples that rows were made from by correcting them, by the rows' places from
+        0; ids that are not recorded here (rows that came from elsewhere) are left out.
+        """
         if len(rows) != version.rows:
             raise ValueError(f"the version says {version.rows} rows and {len(rows)} were given")
+        origins = origins or {}
         texts = [content_hash(text) for _, text in rows]
-        with self._writing("recording the data version") as connection:
-            _insert(connection, "datasets", [_columns(version)], or_ignore=True)
+        with self.writing("recording the data version") as connection:
+            insert(connection, "datasets", [columns(version)], or_ignore=True)
             if connection.execute("SELECT 1 FROM dataset_rows WHERE dataset = ?", (version.id,)).fetchone():
                 return
             # New, or known from a run's manifest alone.
-            _update(connection, "datasets", ("id", version.id), _columns(version))
+            update(connection, "datasets", ("id", version.id), columns(version))
             connection.executemany(
                 "INSERT OR IGNORE INTO conversations (hash, json) VALUES (?, ?)",
                 ((text, row[1]) for text, row in zip(texts, rows, strict=True)),
             )
             connection.executemany(
-                "INSERT INTO dataset_rows (dataset, position, row_hash, conversation) VALUES (?, ?, ?, ?)",
-                ((version.id, at, rows[at][0], text) for at, text in enumerate(texts)),
+                "INSERT INTO dataset_rows (dataset, position, row_hash, conversation, origin)"
+                " VALUES (?, ?, ?, ?, (SELECT id FROM samples WHERE id = ?))",
+                ((version.id, at, rows[at][0], text, origins.get(at)) for at, text in enumerate(texts)),
             )
 
     def dataset(self, version_id: str) -> DatasetVersion:
         """The data version with this whole id. Raises `UsageError` when there is none."""
-        return self._one(DatasetVersion, "datasets", "id", version_id) or _unknown("data version", version_id)
+        return self.one(DatasetVersion, "datasets", "id", version_id) or _unknown("data version", version_id)
 
     def dataset_rows(self, version_id: str) -> list[tuple[str, str]]:
         """The version's `(row_hash, json)` rows in order; empty when it is known from a manifest alone."""
@@ -128,18 +136,18 @@ class Store:
 
     def next_run_name(self) -> str:
         """Reserve the next run's name: never one that was reserved before, whatever became of that run."""
-        with self._writing("reserving a run name") as connection:
-            return f"r{_take(connection, 'run', 1)}"
+        with self.writing("reserving a run name") as connection:
+            return f"r{take(connection, 'run', 1)}"
 
     def add_run(self, run: RunRecord) -> None:
         """Record a run. Raises `StoreError` when its name is taken or a parent is not recorded.
 
         Do so before its `manifest.json` is written, or a `recover` that runs beside may record it first.
         """
-        with self._writing(f"recording run {run.name}") as connection:
+        with self.writing(f"recording run {run.name}") as connection:
             if connection.execute("SELECT 1 FROM runs WHERE name = ?", (run.name,)).fetchone():
                 raise StoreError(f"run {run.name} is recorded already", where=self.path, fix="take Store.next_run_name")
-            _insert_run(connection, run)
+            insert_run(connection, run)
 
     def update_run(
         self,
@@ -152,14 +160,14 @@ class Store:
         """Set what is given, leave the rest, and return the run as it is now."""
         given = {"status": status, "finished": finished, "manifest": manifest}
         changes = {key: value for key, value in given.items() if value is not None}
-        with self._writing(f"updating run {name}") as connection:
+        with self.writing(f"updating run {name}") as connection:
             run = RunRecord.model_validate(self.run(name).model_dump() | changes)
-            _update(connection, "runs", ("name", name), _columns(run))
+            update(connection, "runs", ("name", name), columns(run))
         return run
 
     def run(self, name: str) -> RunRecord:
         """The run of this name. Raises `RunError`, naming those there are, when there is none."""
-        if found := self._one(RunRecord, "runs", "name", name):
+        if found := self.one(RunRecord, "runs", "name", name):
             return found
         names = [row[0] for row in self.query("SELECT name FROM runs ORDER BY number DESC LIMIT 8")]
         raise RunError(
@@ -170,7 +178,7 @@ class Store:
 
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
-        return self._records(RunRecord, self.query(f"{_select(RunRecord, 'runs')} ORDER BY number"))
+        return self.records(RunRecord, self.query(f"{select(RunRecord, 'runs')} ORDER BY number"))
 
     def recover(self, runs_folder: Path) -> FoundRuns:
         """Record again the runs that have a `manifest.json` in `runs_folder` and are not in the store.
@@ -184,26 +192,26 @@ class Store:
         taken = self.query("SELECT last FROM counters WHERE kind = 'run'")[0][0]
         if self.read_only or not (found.runs or found.highest > taken):
             return found
-        with self._writing("recording runs again") as connection:
-            _at_least(connection, "run", found.highest)
+        with self.writing("recording runs again") as connection:
+            at_least(connection, "run", found.highest)
             for run in found.runs:
                 # Its conversations come when `add_dataset` meets the same data again.
                 if version := dataset_of(run):
-                    _insert(connection, "datasets", [_columns(version)], or_ignore=True)
+                    insert(connection, "datasets", [columns(version)], or_ignore=True)
                 exists = "SELECT 1 FROM runs WHERE name = ?"
                 has_parent = connection.execute(exists, (run.parent,)).fetchone()
                 if not connection.execute(exists, (run.name,)).fetchone():
-                    _insert_run(connection, run if has_parent else run.model_copy(update={"parent": None}))
+                    insert_run(connection, run if has_parent else run.model_copy(update={"parent": None}))
         return found
 
     # Evaluations
 
     def add_evaluation(self, evaluation: EvaluationRecord) -> str:
         """Record an evaluation and return the id it is given, whatever id it bore."""
-        with self._writing("recording the evaluation") as connection:
-            number = _take(connection, "evaluation", 1)
-            row = _columns(evaluation) | {"id": f"e{number}", "number": number}
-            _insert(connection, "evaluations", [row])
+        with self.writing("recording the evaluation") as connection:
+            number = take(connection, "evaluation", 1)
+            row = columns(evaluation) | {"id": f"e{number}", "number": number}
+            insert(connection, "evaluations", [row])
         return f"e{number}"
 
     def update_evaluation(
@@ -217,21 +225,21 @@ class Store:
         """Set what is given, leave the rest, and return the evaluation as it is now."""
         given = {"samples_file": samples_file, "report_file": report_file, "summary": summary}
         changes = {key: value for key, value in given.items() if value is not None}
-        with self._writing(f"updating evaluation {evaluation_id}") as connection:
+        with self.writing(f"updating evaluation {evaluation_id}") as connection:
             kept = self.evaluation(evaluation_id).model_dump()
             evaluation = EvaluationRecord.model_validate(kept | changes)
-            _update(connection, "evaluations", ("id", evaluation_id), _columns(evaluation))
+            update(connection, "evaluations", ("id", evaluation_id), columns(evaluation))
         return evaluation
 
     def evaluation(self, evaluation_id: str) -> EvaluationRecord:
         """The evaluation with this id. Raises `UsageError` when there is none."""
-        found = self._one(EvaluationRecord, "evaluations", "id", evaluation_id)
+        found = self.one(EvaluationRecord, "evaluations", "id", evaluation_id)
         return found or _unknown("evaluation", evaluation_id)
 
     def evaluations(self) -> list[EvaluationRecord]:
         """Every evaluation, oldest first."""
-        rows = self.query(f"{_select(EvaluationRecord, 'evaluations')} ORDER BY number")
-        return self._records(EvaluationRecord, rows)
+        rows = self.query(f"{select(EvaluationRecord, 'evaluations')} ORDER BY number")
+        return self.records(EvaluationRecord, rows)
 
     # Samples
 
@@ -242,38 +250,39 @@ class Store:
         """
         if not samples:
             return []
-        with self._writing("recording samples") as connection:
-            first = _take(connection, "sample", len(samples))
+        with self.writing("recording samples") as connection:
+            first = take(connection, "sample", len(samples))
             ids = [f"s{first + at}" for at in range(len(samples))]
             given: dict[str, str] = {}
             rows = []
             for at, sample in enumerate(samples):
                 parent = given.get(sample.parent, sample.parent) if sample.parent else None
-                rows.append(_columns(sample) | {"id": ids[at], "number": first + at, "parent": parent})
+                rows.append(columns(sample) | {"id": ids[at], "number": first + at, "parent": parent})
                 if sample.id:
                     given[sample.id] = ids[at]
-            _insert(connection, "samples", rows)
+            insert(connection, "samples", rows)
         return ids
 
     def sample(self, sample_id: str) -> SampleRecord:
         """The sample with this id. Raises `UsageError` when there is none."""
-        return self._one(SampleRecord, "samples", "id", sample_id) or _unknown("sample", sample_id)
+        return self.one(SampleRecord, "samples", "id", sample_id) or _unknown("sample", sample_id)
 
     def samples(self, wanted: SampleFilter | None = None) -> list[SampleRecord]:
         """The samples that match, oldest first."""
         wanted = wanted or SampleFilter()
         conditions = wanted.model_dump(exclude_none=True, exclude={"limit"})
-        sql = _select(SampleRecord, "samples")
+        sql = select(SampleRecord, "samples")
         if conditions:
             sql += " WHERE " + " AND ".join(f'"{name}" = ?' for name in conditions)
         values = (*conditions.values(), -1 if wanted.limit is None else wanted.limit)
         rows = self.query(f"{sql} ORDER BY number DESC LIMIT ?", values)
-        return self._records(SampleRecord, reversed(rows))
+        return self.records(SampleRecord, reversed(rows))
 
     # Rows and records
 
     @contextlib.contextmanager
-    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+    def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of what the block does, or none of it. For the modules of the store."""
         with self._lock, told(self.path, doing):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -284,15 +293,17 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _one(self, record: type[_Row], table: str, key: str, value: str) -> _Row | None:
-        rows = self.query(f"{_select(record, table)} WHERE {key} = ?", (value,))
-        return self._records(record, rows)[0] if rows else None
+    def one(self, record: type[_Row], table: str, key: str, value: str) -> _Row | None:
+        """The record of `table` whose column `key` is `value`, if there is one."""
+        rows = self.query(f"{select(record, table)} WHERE {key} = ?", (value,))
+        return self.records(record, rows)[0] if rows else None
 
-    def _records(self, record: type[_Row], rows: Iterable[sqlite3.Row]) -> list[_Row]:
+    def records(self, record: type[_Row], rows: Iterable[sqlite3.Row]) -> list[_Row]:
+        """Rows as records. Raises `StoreError` for those that cannot be."""
         try:
             return [
                 record.model_validate(
-                    {key: json.loads(value) if key in _JSON_COLUMNS else value for key, value in dict(row).items()}
+                    {key: json.loads(value) if key in JSON_COLUMNS else value for key, value in dict(row).items()}
                 )
                 for row in rows
             ]
@@ -302,51 +313,3 @@ class Store:
 
 def _unknown(kind: str, name: str) -> NoReturn:
     raise UsageError(f"there is no {kind} {name!r}", fix=f"check the {kind}'s id")
-
-
-def _select(record: type[BaseModel], table: str) -> str:
-    return f"SELECT {', '.join(_quoted(record.model_fields))} FROM {table}"
-
-
-def _quoted(names: Iterable[str]) -> list[str]:
-    return [f'"{name}"' for name in names]
-
-
-def _columns(record: BaseModel) -> dict[str, Any]:
-    row = record.model_dump()
-    for key, value in row.items():
-        if key in _JSON_COLUMNS:
-            row[key] = json.dumps(value)
-        elif isinstance(value, datetime):
-            row[key] = value.isoformat()
-    return row
-
-
-def _insert(connection: sqlite3.Connection, table: str, rows: list[dict[str, Any]], *, or_ignore: bool = False) -> None:
-    names = list(rows[0])
-    connection.executemany(
-        f"INSERT {'OR IGNORE ' if or_ignore else ''}INTO {table} ({', '.join(_quoted(names))})"
-        f" VALUES ({', '.join('?' * len(names))})",
-        ([row[name] for name in names] for row in rows),
-    )
-
-
-def _update(connection: sqlite3.Connection, table: str, where: tuple[str, str], row: dict[str, Any]) -> None:
-    changes = ", ".join(f"{name} = ?" for name in _quoted(row))
-    connection.execute(f"UPDATE {table} SET {changes} WHERE {where[0]} = ?", (*row.values(), where[1]))
-
-
-def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
-    _at_least(connection, "run", run.number)
-    _insert(connection, "runs", [_columns(run) | {"number": run.number}])
-
-
-def _take(connection: sqlite3.Connection, kind: str, count: int) -> int:
-    # Inside a writing transaction, so nobody else reads the same number. Returns the first of `count`.
-    last: int = connection.execute("SELECT last FROM counters WHERE kind = ?", (kind,)).fetchone()[0]
-    _at_least(connection, kind, last + count)
-    return last + 1
-
-
-def _at_least(connection: sqlite3.Connection, kind: str, number: int) -> None:
-    connection.execute("UPDATE counters SET last = max(last, ?) WHERE kind = ?", (number, kind))

@@ -53,7 +53,7 @@ def test_an_older_database_is_copied_and_keeps_its_rows(filled, later):
         assert (store.runs(), store.samples()) == before
         assert store.query("SELECT * FROM votes") == []
         assert store.query("PRAGMA foreign_keys")[0][0] == 1
-    copy = filled.with_name("store.db.before-2")
+    copy = filled.with_name(f"store.db.before-{len(migrations.MIGRATIONS)}")
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT name FROM runs").fetchall() == [("r1",)]
         assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'votes'").fetchall() == []

@@ -211,9 +211,9 @@ from pathlib import Path
 from personatune.store.store import Store
 store = Store.open(Path(sys.argv[1]))
 store.next_run_name()
-with store._writing("dying") as connection:
+with store.writing("dying") as connection:
     connection.execute("UPDATE counters SET last = 99")
-    connection.execute("INSERT INTO datasets VALUES ('half', '2026-01-01', 1, 'x')")
+    connection.execute("INSERT INTO datasets (id, created, rows, source) VALUES ('half', '2026-01-01', 1, 'x')")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -359,7 +359,7 @@ def test_what_the_machine_refuses_is_said(store, path, monkeypatch):
         store.add_samples([sample(reply="x" * 10_000)])
     monkeypatch.setattr("personatune.store.connection.BUSY_SECONDS", 0.05)
     with (
-        store._writing("keeping it busy"),
+        store.writing("keeping it busy"),
         Store.open(path) as other,
         pytest.raises(ResourceError, match=r"another process kept store\.db busy"),
     ):
