@@ -18,6 +18,8 @@ VERBS = {
     "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
     "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
     "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),
+    "sweep": ("sweep", "try generation parameters, keep every reply, see what moving each one does"),
+    "use": ("use", "choose a run's generation parameters, by hand or as a point of a sweep"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
 from personatune.cli.references import parse
-from personatune.cli.runs import open_store
+from personatune.cli.runs import kept_as, open_store
 from personatune.data.load import load
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate
 from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.suite import load_suite
-from personatune.generation.contestants import Opening, check, open_contestant, untrained_model
+from personatune.generation.contestants import Opening, check, identity, open_contestant
 from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
 from personatune.persona import Persona
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from personatune.generation.contestant import Contestant
-    from personatune.models.device import Compute, DeviceChoice
+    from personatune.models.device import DeviceChoice
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
             with StageProgress(console) as stages:
                 contestant = open_contestant(persona, name, Opening(compute, wish.model, stages))
             # What was answered before an interruption is not asked again.
-            answered = scratch / f"{_identity(persona, name, wish, compute)}.jsonl"
+            answered = scratch / f"{identity(persona, name, Opening(compute, wish.model))[:16]}.jsonl"
             yield replace(contestant, engine=RememberedEngine(contestant.engine, answered))
             del contestant  # or two models are in memory while the next one loads
 
@@ -94,15 +94,6 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     kept = _keep(persona, names, evaluation, path, wish.report)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
-
-
-def _identity(persona: Persona, name: str, wish: Wish, compute: Compute) -> str:
-    """What a contestant's replies follow from, beside prompt, parameters and seed: its weights and its numbers."""
-    if name.startswith("r"):
-        weights = str(manifest.read(persona.runs_folder / name).get("trained"))
-    else:
-        weights = wish.model or untrained_model(persona)
-    return files.content_hash(name, weights, compute.device, compute.dtype)[:16]
 
 
 def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
@@ -141,15 +132,9 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Pat
         evaluation.write_samples(samples_file)
         write_report(html, evaluation, _context(persona, made))
         store.update_evaluation(
-            identifier, samples_file=_kept_as(samples_file, persona), report_file=_kept_as(html, persona)
+            identifier, samples_file=kept_as(samples_file, persona), report_file=kept_as(html, persona)
         )
     return Kept(evaluation, identifier, samples_file.resolve(), html.resolve())
-
-
-def _kept_as(path: Path, persona: Persona) -> str:
-    """The path from the persona folder, which may be moved; a path outside it as it is."""
-    folder, path = persona.folder.resolve(), path.resolve()
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:

@@ -123,6 +123,12 @@ def open_store(persona: Persona) -> Store:
     return store
 
 
+def kept_as(path: Path, persona: Persona) -> str:
+    """The path from the persona folder, which may be moved; a path outside it as it is."""
+    folder, path = persona.folder.resolve(), path.resolve()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
 def _records(words: tuple[str, ...], count: int) -> list[RunRecord]:
     from personatune.cli.references import parse_things
 

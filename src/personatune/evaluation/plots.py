@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from personatune.evaluation import drawing as draw
+from personatune.evaluation.drawing import WIDE
 from personatune.evaluation.results import quantile
 
-WIDE, NARROW = 720, 350
 COLOURS = 6
 _LEFT, _RIGHT = 46, 14
 _FINE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5, 10)
@@ -53,12 +54,12 @@ def length_plot(contestants: Sequence[Lengths], training: Sequence[int], width: 
     Each bar is the share of replies, in per cent, within a range of words.
     """
     longest = max((max(words) for words in (training, *(c.words for c in contestants)) if words), default=1)
-    step = max(1.0, _step(longest / (22 if width > 500 else 11), _WHOLE))
+    step = max(1.0, draw.step(longest / (22 if width > 500 else 11), _WHOLE))
     bins = int(longest // step) + 1
     behind = _shares(training, step, bins)
     fronts = [_shares(contestant.words, step, bins) for contestant in contestants]
     tallest = max(*behind, *(share for front in fronts for share in front))
-    half = _step(max(tallest, 4) / 2, _FINE)
+    half = draw.step(max(tallest, 4) / 2, _FINE)
     top = 2 * half
     panel, plot_top, foot = 128, 30, 46
     height = panel * len(contestants) + foot
@@ -67,27 +68,27 @@ def length_plot(contestants: Sequence[Lengths], training: Sequence[int], width: 
     for number, (contestant, front) in enumerate(zip(contestants, fronts, strict=True)):
         base = panel * (number + 1)
         tall = panel - plot_top
-        parts.append(_text(_LEFT, base - tall - 10, _length_words(contestant, width), "label"))
+        parts.append(draw.text(_LEFT, base - tall - 10, _length_words(contestant, width), "label"))
         for share in (0.0, 0.5, 1.0):
             y = base - share * (tall - 4)
-            parts.append(f'<line class="{"axis" if share == 0 else "grid"}" {_line(_LEFT, y, width - _RIGHT, y)}/>')
-            parts.append(_text(_LEFT - 6, y + 4, f"{_number(share * top)} %", "tick", "end"))
-        parts.append(_text(width - _RIGHT, base - tall + 14, "share of replies", "tick haloed", "end"))
+            parts.append(f'<line class="{"axis" if share == 0 else "grid"}" {draw.line(_LEFT, y, width - _RIGHT, y)}/>')
+            parts.append(draw.text(_LEFT - 6, y + 4, f"{draw.number(share * top)} %", "tick", "end"))
+        parts.append(draw.text(width - _RIGHT, base - tall + 14, "share of replies", "tick haloed", "end"))
         for place in range(bins):
             x = _LEFT + place * across
-            parts.append(_bar(x + 0.5, base, across - 1, behind[place] / top * (tall - 4), "data"))
+            parts.append(draw.bar(x + 0.5, base, across - 1, behind[place] / top * (tall - 4), "data"))
             inset = min(across * 0.22, 8)
             tallness = front[place] / top * (tall - 4)
-            parts.append(_bar(x + inset, base, across - 2 * inset, tallness, f"reply c{number % COLOURS}"))
+            parts.append(draw.bar(x + inset, base, across - 2 * inset, tallness, f"reply c{number % COLOURS}"))
     every = max(1, math.ceil(34 / across))
     for place in range(0, bins + 1, every):
         x = _LEFT + place * across
-        parts.append(_text(x, height - foot + 17, _number(place * step), "tick", "middle"))
-    parts.append(_text(_LEFT + (width - _LEFT - _RIGHT) / 2, height - 8, "words in a reply", "axis-name", "middle"))
+        parts.append(draw.text(x, height - foot + 17, draw.number(place * step), "tick", "middle"))
+    parts.append(draw.text(_LEFT + (width - _LEFT - _RIGHT) / 2, height - 8, "words in a reply", "axis-name", "middle"))
     told = "; ".join(_length_words(contestant, WIDE) for contestant in contestants)
     if training:
         told += f"; {_length_words(Lengths('training data', training), WIDE)}"
-    return _svg("Reply lengths", f"Share of replies by length. {told}.", width, height, parts)
+    return draw.svg("Reply lengths", f"Share of replies by length. {told}.", width, height, parts)
 
 
 def loss_plot(metrics: Sequence[Mapping[str, Any]], width: int = WIDE) -> Markup:
@@ -101,44 +102,44 @@ def loss_plot(metrics: Sequence[Mapping[str, Any]], width: int = WIDE) -> Markup
         return Markup("")
     height, plot_top, foot = 320, 36, 46
     last = max(x for x, _ in points) or 1.0
-    step_y = _step(max(y for _, y in points) / 5)
+    step_y = draw.step(max(y for _, y in points) / 5)
     top = step_y * math.ceil(max(y for _, y in points) / step_y + 1e-9)
 
     def at(x: float, y: float) -> tuple[float, float]:
         down = (height - plot_top - foot) * (1 - y / top)
         return _LEFT + (width - _LEFT - _RIGHT) * x / last, plot_top + down
 
-    parts: list[str] = [_text(4, 12, "nats a token", "axis-name")]
+    parts: list[str] = [draw.text(4, 12, "nats a token", "axis-name")]
     for number in range(round(top / step_y) + 1):
         _, y = at(0, number * step_y)
-        parts.append(f'<line class="{"grid" if number else "axis"}" {_line(_LEFT, y, width - _RIGHT, y)}/>')
-        parts.append(_text(_LEFT - 6, y + 4, _number(number * step_y), "tick", "end"))
-    step_x = max(1.0, _step(last / (width / 90), _WHOLE))
+        parts.append(f'<line class="{"grid" if number else "axis"}" {draw.line(_LEFT, y, width - _RIGHT, y)}/>')
+        parts.append(draw.text(_LEFT - 6, y + 4, draw.number(number * step_y), "tick", "end"))
+    step_x = max(1.0, draw.step(last / (width / 90), _WHOLE))
     for number in range(int(last // step_x) + 1):
         x, _ = at(number * step_x, 0)
         anchor = "end" if x > width - 30 else "middle"
-        parts.append(_text(x, height - foot + 17, _number(number * step_x), "tick", anchor))
+        parts.append(draw.text(x, height - foot + 17, draw.number(number * step_x), "tick", anchor))
     parts += _epochs(metrics, at, top)
-    parts.append(_path([at(*point) for point in training.points], "loss-raw"))
+    parts.append(draw.path([at(*point) for point in training.points], "loss-raw"))
     if len(training.points) >= 40:
-        parts.append(_path([at(*point) for point in _smoothed(training.points)], "loss-mean"))
+        parts.append(draw.path([at(*point) for point in _smoothed(training.points)], "loss-mean"))
     told = f"Training loss from {training.points[0][1]:.2f} to {training.points[-1][1]:.2f}" if training.points else ""
     if heldout.points:
-        parts.append(_path([at(*point) for point in heldout.points], "heldout"))
-        parts += [_dot(at(*point), 3.5, "heldout-dot") for point in heldout.points]
+        parts.append(draw.path([at(*point) for point in heldout.points], "heldout"))
+        parts += [draw.dot(at(*point), 3.5, "heldout-dot") for point in heldout.points]
         lowest = heldout.lowest
         (x, y), words = at(*lowest), f"lowest {lowest[1]:.2f}"
-        parts.append(_dot((x, y), 7, "heldout-ring"))
+        parts.append(draw.dot((x, y), 7, "heldout-ring"))
         anchor = "start" if x < width * 0.7 else "end"
-        parts.append(_text(x + (11 if anchor == "start" else -11), y - 9, words, "label haloed", anchor))
-        told += f". Held-out loss {words} at step {_number(lowest[0])}, last {heldout.points[-1][1]:.2f}"
+        parts.append(draw.text(x + (11 if anchor == "start" else -11), y - 9, words, "label haloed", anchor))
+        told += f". Held-out loss {words} at step {draw.number(lowest[0])}, last {heldout.points[-1][1]:.2f}"
     for curve, name in ((training, "training"), (heldout, "held-out")):
         if len(curve.points) > 1:
             x, y = at(*curve.points[-1])
-            parts.append(_text(x - 8, y - 12, name, "label haloed", "end"))
+            parts.append(draw.text(x - 8, y - 12, name, "label haloed", "end"))
     middle = _LEFT + (width - _LEFT - _RIGHT) / 2
-    parts.append(_text(middle, height - 8, "training step", "axis-name", "middle"))
-    return _svg("Loss", f"{told.removeprefix('. ')}, over {_number(last)} steps.", width, height, parts)
+    parts.append(draw.text(middle, height - 8, "training step", "axis-name", "middle"))
+    return draw.svg("Loss", f"{told.removeprefix('. ')}, over {draw.number(last)} steps.", width, height, parts)
 
 
 def _length_words(contestant: Lengths, width: int) -> str:
@@ -169,8 +170,8 @@ def _epochs(metrics: Sequence[Mapping[str, Any]], at: Any, top: float) -> list[s
     parts = []
     for epoch, step in ends.items():
         (x, y), (_, bottom) = at(step, top), at(step, 0)
-        parts.append(f'<line class="epoch" {_line(x, y, x, bottom)}/>')
-        parts.append(_text(x, y - 5, f"epoch {epoch}" if epoch == 1 else str(epoch), "tick", "middle"))
+        parts.append(f'<line class="epoch" {draw.line(x, y, x, bottom)}/>')
+        parts.append(draw.text(x, y - 5, f"epoch {epoch}" if epoch == 1 else str(epoch), "tick", "middle"))
     return parts
 
 
@@ -181,51 +182,5 @@ def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     return [(x, sum(y for _, y in near) / len(near)) for (x, _), near in zip(points, windows, strict=True)]
 
 
-def _step(rough: float, rounds: Sequence[float] = (1, 2, 2.5, 5, 10)) -> float:
-    """The next round number from a rough step upwards: one of `rounds` times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    return next(power * nice for nice in rounds if power * nice >= rough * (1 - 1e-9))
-
-
 def _finite(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else f"{value:.2f}".rstrip("0")
-
-
-def _svg(title: str, told: str, width: int, height: float, parts: Sequence[str]) -> Markup:
-    """The drawing, with a title and a description for those who cannot see it."""
-    kind = "wide" if width > 500 else "narrow"
-    key = f"{title.split()[-1].lower()}-{kind}"
-    head = (
-        f'<svg class="plot {kind}" viewBox="0 0 {width} {height:g}" role="img" '
-        f'aria-labelledby="{key}-title {key}-desc">'
-        f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(told)}</desc>'
-    )
-    return Markup(head + "".join(parts) + "</svg>")
-
-
-def _text(x: float, y: float, words: str, css: str, anchor: str = "start") -> str:
-    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-
-
-def _bar(x: float, base: float, width: float, height: float, css: str) -> str:
-    if height <= 0:
-        return ""
-    return f'<rect class="{css}" x="{x:.1f}" y="{base - height:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
-
-
-def _path(points: Sequence[tuple[float, float]], css: str) -> str:
-    if not points:
-        return ""
-    return f'<path class="{css}" d="M{" L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>'
-
-
-def _dot(point: tuple[float, float], radius: float, css: str) -> str:
-    return f'<circle class="{css}" cx="{point[0]:.1f}" cy="{point[1]:.1f}" r="{radius:g}"/>'

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from personatune.evaluation.cases import Case
 from personatune.evaluation.plots import COLOURS
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation
+from personatune.evaluation.signals.signal import Fired
 from personatune.evaluation.words import word_count
 
 # How far up a fault puts its case: what makes a reply unusable first, then what an ear should judge.
@@ -157,7 +158,7 @@ def _cell(contestant: ContestantResult, number: int, samples: Sequence[Evaluated
 
 def _turn_view(sample: EvaluatedSample, prompt: str) -> TurnView:
     params = sample.sample.params.model_dump(mode="json", exclude={"seed"})
-    faults = [Chip(LABELS[flag], fired.detail, _TONES[flag]) for flag, fired in sample.faults.items()]
+    faults = chips_of(sample.faults)
     checks = [Chip(_label(r.check.level), r.check.failure, _CHECK_TONES[r.check.level]) for r in sample.failed]
     spans = [fired.span for fired in sample.faults.values()] + [result.span for result in sample.failed]
     tokens = len(sample.sample.token_ids)
@@ -173,6 +174,11 @@ def _turn_view(sample: EvaluatedSample, prompt: str) -> TurnView:
         seed=sample.sample.params.seed,
         parameters=", ".join(f"{name} {value}" for name, value in params.items()),
     )
+
+
+def chips_of(faults: Mapping[str, Fired]) -> tuple[Chip, ...]:
+    """What the signals saw in a reply, as it is shown beside it."""
+    return tuple(Chip(LABELS[flag], fired.detail, _TONES[flag]) for flag, fired in faults.items())
 
 
 def _label(level: str) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from personatune import files
-from personatune.evaluation import plots
+from personatune.evaluation import page, plots
+from personatune.evaluation.drawing import NARROW, WIDE
 from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import LABELS, CaseView, case_views
 from personatune.evaluation.results import Evaluation
@@ -80,24 +76,15 @@ class SignalView:
 
 def write_report(path: Path, evaluation: Evaluation, context: ReportContext) -> None:
     """Write the report, whole or not at all."""
-    # A reply can hold half a surrogate pair, which no UTF-8 file can.
-    html = render_report(evaluation, context).encode("utf-8", "replace").decode("utf-8")
-    files.write_text(path, html)
+    page.write(path, render_report(evaluation, context))
 
 
 def render_report(evaluation: Evaluation, context: ReportContext) -> str:
     """The report's HTML. Every word of a model or of the author's files is escaped."""
-    style, script = _part("report.css"), _part("report.js")
     names = [contestant.name for contestant in evaluation.contestants]
-    environment = Environment(
-        loader=PackageLoader("personatune.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     cases = case_views(evaluation)
-    return environment.get_template("report.html.j2").render(
+    return page.render(
+        "report",
         character=context.character,
         suite=evaluation.suite,
         suite_file=Path(evaluation.suite.path).name if evaluation.suite.path else None,
@@ -118,9 +105,6 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         lengths=_length_plots(evaluation),
         losses=_loss_plots(context.metrics),
         made=_records(context.made),
-        style=style,
-        script=script,
-        policy=_policy(style, script),
     )
 
 
@@ -163,7 +147,7 @@ def _length_plots(evaluation: Evaluation) -> Markup:
         for c in evaluation.contestants
     ]
     training = evaluation.reference.words
-    return Markup("").join(plots.length_plot(lengths, training, width) for width in (plots.WIDE, plots.NARROW))
+    return Markup("").join(plots.length_plot(lengths, training, width) for width in (WIDE, NARROW))
 
 
 def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
@@ -172,7 +156,7 @@ def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]
     drawn = []
     for run in runs:
         rows = [row for row in metrics if str(row.get("run", "")) == run]
-        plot = Markup("").join(plots.loss_plot(rows, width) for width in (plots.WIDE, plots.NARROW))
+        plot = Markup("").join(plots.loss_plot(rows, width) for width in (WIDE, NARROW))
         if plot:
             drawn.append((run, plot))
     return drawn
@@ -197,19 +181,3 @@ def _flat(value: Mapping[str, Any], name: str = "", depth: int = 1) -> list[tupl
         else:
             lines.append((full, "none" if item is None else str(item)))
     return lines
-
-
-def _part(name: str) -> Markup:
-    return Markup(resources.files("personatune.evaluation").joinpath("templates", name).read_text("utf-8"))
-
-
-def _policy(style: str, script: str) -> str:
-    """The page may run its own style and script and nothing else."""
-    return (
-        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _sha256(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

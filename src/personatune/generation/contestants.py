@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from personatune import manifest
 from personatune.errors import ModelError, PersonaError, RunError, UsageError
+from personatune.files import content_hash
+from personatune.generation import chosen
 from personatune.generation.contestant import Contestant
 from personatune.generation.params import GenerationParams
 from personatune.models.device import Compute
@@ -73,7 +75,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
     from personatune.generation.local import LocalEngine
     from personatune.models.load import load_base, load_run
 
-    params = default_params(persona)  # before anything slow
+    params = params_of(persona, which)  # before anything slow
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
@@ -110,6 +112,32 @@ def untrained_model(persona: Persona) -> str:
     if names:
         return _named_by(manifest.read(persona.runs_folder / names[-1]))
     return str(persona.character.training.get("model", DEFAULT_MODEL))
+
+
+def params_of(persona: Persona, which: str) -> GenerationParams:
+    """What a contestant answers with: what was chosen for the run, over the persona's own, over the defaults."""
+    params = default_params(persona)
+    if not _RUN.fullmatch(which):
+        return params
+    return chosen.over(params, persona.runs_folder / which / "model")
+
+
+def identity(persona: Persona, which: str, opening: Opening) -> str:
+    """The hash of what a contestant's replies follow from, beside prompt, parameters and seed: weights and numbers."""
+    if _RUN.fullmatch(which):
+        weights = str(manifest.read(persona.runs_folder / which).get("trained"))
+    else:
+        weights = opening.model or untrained_model(persona)
+        if which == "prompted":
+            weights += f"\n{persona.system_prompt}"
+    return content_hash(which, weights, opening.compute.device, opening.compute.dtype)
+
+
+def default_opening() -> Opening:
+    """As the machine suggests: the quickest device, its own number format."""
+    from personatune.models.device import choose
+
+    return Opening(choose())
 
 
 def default_params(persona: Persona) -> GenerationParams:

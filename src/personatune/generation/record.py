@@ -1,10 +1,11 @@
-"""A sample as the store keeps it."""
+"""A sample as the store keeps it, and back."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from personatune.generation.engine import Sample
+from personatune.generation.params import GenerationParams
 from personatune.store.records import SampleRecord
 
 
@@ -21,4 +22,15 @@ def record(sample: Sample, *, origin: str, contestant: str, run: str | None, **m
         parameters=sample.params.model_dump(exclude={"seed"}),
         seed=sample.params.seed,
         **more,
+    )
+
+
+def sample_of(kept: SampleRecord) -> Sample:
+    """The sample that was kept."""
+    return Sample(
+        messages=kept.messages,
+        reply=kept.reply,
+        finish_reason="stop" if kept.finish_reason == "stop" else "length",
+        token_ids=kept.token_ids,
+        params=GenerationParams.model_validate({**kept.parameters, "seed": kept.seed}),
     )

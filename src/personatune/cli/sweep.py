@@ -1,0 +1,160 @@
+"""personatune sweep: try generation parameters, keep every reply, and say what moving each one does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from personatune.cli.runs import kept_as, open_store
+from personatune.data.load import load
+from personatune.errors import UsageError
+from personatune.evaluation.cases import PARAMETERS
+from personatune.generation.contestants import check
+from personatune.generation.params import GenerationParams
+from personatune.models.device import DeviceChoice
+from personatune.persona import Persona
+from personatune.store import sweeps
+from personatune.sweeping.plan import SweepPlan, make_plan, read_plan
+from personatune.sweeping.report import SweepReport
+from personatune.sweeping.results import Sweep
+from personatune.sweeping.run import sweep as run_sweep
+
+app = App(name="personatune sweep", version_flags=[])
+
+
+def _values(name: str) -> tuple[Any, Any]:
+    """A field like the generation parameter, but of several values."""
+    field = GenerationParams.model_fields[name]
+    # Whole numbers are read as numbers too: the plan says which parameters want whole ones.
+    return tuple[float, ...], Field((), description=field.description)
+
+
+_FIELDS: dict[str, Any] = {name: _values(name) for name in PARAMETERS}
+Grid: type[BaseModel] = create_model("Grid", __config__=ConfigDict(frozen=True, extra="forbid"), **_FIELDS)
+"""The generation parameters, each with any number of values; one fact in one place: `GenerationParams`."""
+
+
+@app.default
+def sweep(
+    contestant: str,
+    /,
+    *,
+    grid: Annotated[
+        Grid, Parameter(name="*", consume_multiple=True, negative_iterable="", show_default=False)
+    ] = Grid(),  # noqa: B008
+    plan: Path | None = None,
+    sobol: int | None = None,
+    prompts: int | None = None,
+    ask: Annotated[list[str] | None, Parameter(negative="")] = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    model: str | None = None,
+    device: DeviceChoice = "auto",
+    report: Path | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Draw replies with many settings, as in: personatune sweep pip@r1 --temperature 0.6 0.8 1.0 --top-p 0.9 1.
+
+    Every combination of the values is a point. The plan is kept before anything is generated: stop it with Ctrl-C and
+    give the same command again to go on; what is there is never made again.
+
+    Parameters
+    ----------
+    contestant
+        pip (its newest run), pip@r2, pip@base or pip@prompted.
+    plan
+        A TOML file with the plan: grid, points, sobol, prompts, samples, seed. Flags win over it.
+    sobol
+        Spread so many points evenly between the two values given for each parameter, in place of a grid.
+    prompts
+        How many of the suite's prompts to ask at each point, spread over the suite; left out, 10.
+    ask
+        A prompt of your own in place of the suite's; may be given several times.
+    samples
+        Replies for each prompt at each point; left out, 2.
+    seed
+        Another seed gives other replies.
+    model
+        The base model of pip@base and pip@prompted.
+    device
+        Where to compute; auto takes cuda, then mps, then cpu.
+    report
+        Where the page goes; left out, sweeps/ in the persona's folder.
+    json_
+        Print one JSON object.
+    """
+    from personatune.cli.console import err, out, print_json
+    from personatune.cli.references import parse
+    from personatune.generation.contestants import Opening
+    from personatune.models.device import choose
+    from personatune.sweeping.run import SweepOptions
+    from personatune.terminal.sweep_report import SweepProgress, print_sweep
+    from personatune.terminal.training_progress import StageProgress
+
+    if report and report.is_dir():
+        raise UsageError(f"{report} is a folder", fix=f"--report {report / 'sweep.html'}")
+    asked = {"prompts": prompts, "ask": ask, "samples": samples, "seed": seed}
+    wanted = _plan(plan, grid, sobol, {name: value for name, value in asked.items() if value is not None})
+    persona, which = parse(contestant, adopt=True)
+    which = check(persona, which)
+    with StageProgress(err()) as stages, SweepProgress(err()) as progress:
+        opening = Opening(choose(device), model, stages)
+        made = run_sweep(persona, which, wanted, SweepOptions(opening, progress, progress.planned))
+    shown, page = kept(persona, made, report)
+    if json_:
+        print_json({**shown.as_dict(), "page": str(page)})
+        return
+    print_sweep(shown, out())
+    out().print(
+        f"\npage:   {page}\nchoose: personatune use {shown.reference} --from-sweep {made.id} --point N", markup=False
+    )
+
+
+def kept(persona: Persona, made: Sweep, place: Path | None = None) -> tuple[SweepReport, Path]:
+    """Measure a sweep, write its page, keep the figures; return them and where the page is."""
+    from personatune.sweeping.page import write_page
+    from personatune.sweeping.report import report_of
+
+    which = made.contestant.rpartition("@")[2]
+    report = report_of(
+        made,
+        load(persona.train_file),
+        character=persona.character.name,
+        reference=f"{persona.folder}@{which}",
+    )
+    path = place or persona.folder / "sweeps" / f"{made.id}.html"
+    write_page(path, report)
+    with open_store(persona) as store:
+        sweeps.update_report(store, made.id, report_file=kept_as(path, persona), summary=report.as_dict())
+    return report, path.resolve()
+
+
+def _plan(path: Path | None, grid: BaseModel, sobol: int | None, asked: dict[str, Any]) -> SweepPlan:
+    """The plan file's keys under those of the command line; several values of a flag are a grid, or Sobol's ranges."""
+    values = {name: found for name in PARAMETERS if (found := getattr(grid, name))}
+    keys = read_plan(path) if path else {}
+    several = {name: found for name, found in values.items() if len(found) > 1}
+    for name in values:  # a flag wins over the file, whatever the file makes of that parameter
+        for part in ("grid", "fixed"):
+            keys.get(part, {}).pop(name, None)
+    keys["fixed"] = {**keys.get("fixed", {}), **{name: found[0] for name, found in values.items() if len(found) == 1}}
+    if sobol is not None:
+        for name, ends in several.items():
+            if len(ends) > 2:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"--sobol wants the lowest and the highest value of {flag}", fix=f"{flag} LOW HIGH")
+        keys["sobol"] = {**keys.get("sobol", {}), "points": sobol, **({"ranges": several} if several else {})}
+    elif several:
+        keys["grid"] = {**keys.get("grid", {}), **several}
+    elif values and not any(keys.get(part) for part in ("grid", "points", "sobol")):
+        keys["grid"] = {name: (value,) for name, value in keys.pop("fixed").items()}
+    keys |= asked
+    if not any(keys.get(part) for part in ("grid", "points", "sobol")):
+        raise UsageError(
+            "a sweep needs something to try",
+            fix="give a parameter several values, as in: --temperature 0.6 0.8 1.0   or --plan FILE",
+        )
+    return make_plan(keys, where=path)

@@ -1,0 +1,69 @@
+"""SweepReport: all that is said of a sweep, computed once for the terminal, the page and JSON; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from personatune.conversation import Conversation
+from personatune.evaluation.signals import signals_for
+from personatune.evaluation.signals.signal import Signal
+from personatune.evaluation.words import word_count
+from personatune.sweeping.effects import ParameterEffects, effects_of, measures_of
+from personatune.sweeping.results import PointResult, Sweep, measured
+from personatune.sweeping.sentences import Sentence, sentences
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """A sweep with what was measured."""
+
+    character: str
+    """The character's name, as it is shown to people."""
+    reference: str
+    """What commands call the contestant: the persona folder and what stands after the @."""
+    sweep: Sweep
+    """The replies."""
+    signals: tuple[Signal, ...]
+    """The signals, calibrated on the training data."""
+    results: tuple[PointResult, ...]
+    """What was measured at each point."""
+    effects: tuple[ParameterEffects, ...]
+    """What moving each parameter does."""
+    sentences: tuple[Sentence, ...]
+    """What it shows, in plain words."""
+    training_words: tuple[int, ...]
+    """The training replies' lengths."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record that `--json` prints."""
+        return {
+            "sweep": self.sweep.id,
+            "contestant": self.sweep.contestant,
+            "planned": self.sweep.planned,
+            "samples": len(self.sweep.samples),
+            "varied": self.sweep.varied,
+            "sentences": [sentence.as_dict() for sentence in self.sentences],
+            "points": [result.as_dict() for result in self.results],
+            "effects": [parameter.as_dict() for parameter in self.effects],
+            "plan": self.sweep.plan,
+        }
+
+
+def report_of(sweep: Sweep, conversations: Sequence[Conversation], *, character: str, reference: str) -> SweepReport:
+    """Measure a sweep; `conversations` are the training data that the signals are calibrated on."""
+    signals = signals_for(conversations)
+    results = measured(sweep, signals)
+    effects = effects_of(results, sweep.varied, measures_of(signals))
+    training = [word_count(reply) for conversation in conversations for reply in conversation.replies]
+    return SweepReport(
+        character=character,
+        reference=reference,
+        sweep=sweep,
+        signals=signals,
+        results=tuple(results),
+        effects=tuple(effects),
+        sentences=tuple(sentences(results, effects, training)) if results else (),
+        training_words=tuple(training),
+    )

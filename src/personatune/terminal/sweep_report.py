@@ -1,0 +1,93 @@
+"""A sweep in the terminal: progress while replies are made, what it shows, and a table of its points."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from personatune.evaluation.results import quantile
+from personatune.terminal.live_area import LiveArea, Standing
+from personatune.terminal.printable import Fitted
+from personatune.terminal.quantities import duration
+
+if TYPE_CHECKING:
+    from personatune.store.records import SweepRecord
+    from personatune.sweeping.report import SweepReport
+    from personatune.sweeping.results import PointResult
+    from personatune.sweeping.run import Progress
+
+
+class SweepProgress:
+    """A bar with the time left on a terminal; a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._area = LiveArea(console)
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> SweepProgress:
+        self._area.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._area.stop()
+
+    def planned(self, sweep: SweepRecord, done: int, total: int) -> None:
+        """Say which sweep it is and how much of it is there."""
+        if done == total:
+            self._area.say(f"sweep {sweep.id}: all {total} replies are there already; nothing to generate")
+        elif done:
+            self._area.say(f"sweep {sweep.id}: going on; {done} of {total} replies are there already")
+        else:
+            self._area.say(f"sweep {sweep.id}: {total} replies planned")
+        self._begun = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it has come."""
+        left = (time.monotonic() - self._begun) / progress.made * (progress.total - progress.done)
+        what = f"{progress.done} of {progress.total} replies"
+        aside = f"{duration(left)} left"
+        standing = Standing(
+            what, progress.done / progress.total, aside, facts=() if self._area.moves else (aside,), title="replies"
+        )
+        self._area.progress(standing, at_once=progress.done == progress.total)
+
+
+def print_sweep(report: SweepReport, console: Console) -> None:
+    """What it shows in sentences, then a line a point."""
+    for sentence in report.sentences:
+        console.print(Fitted(f"- {sentence.text}"), markup=False)
+    console.print()
+    seen = [signal for signal in report.signals if any(_odd(result, signal.flag) for result in report.results)]
+    table = Table(show_edge=False, padding=(0, 1, 0, 0))
+    headings = ["point", *report.sweep.varied, "with a fault", *(signal.flag for signal in seen), "words"]
+    for heading in headings:
+        parts = heading.replace("_", " ").split()
+        style = "cyan" if heading in report.sweep.varied else None
+        table.add_column("\n".join(parts), justify="right", style=style, min_width=max(map(len, parts)))
+    for result in report.results:
+        table.add_row(
+            str(result.point.number),
+            *(f"{result.point.parameters[name]:g}" for name in report.sweep.varied),
+            f"{result.flagged} of {len(result.samples)}",
+            *(_count(result, signal.flag) for signal in seen),
+            _words(result),
+        )
+    console.print(Fitted(table))
+
+
+def _odd(result: PointResult, flag: str) -> int:
+    return sum(flag in one.faults for one in result.samples)
+
+
+def _count(result: PointResult, flag: str) -> str:
+    count = _odd(result, flag)
+    return str(count) if count else "-"
+
+
+def _words(result: PointResult) -> str:
+    low, middle, high = (quantile(result.words, share) for share in (0.05, 0.5, 0.95))
+    return f"{middle:.0f} ({low:.0f}-{high:.0f})"
