@@ -168,6 +168,7 @@ def _effect(measure: Measure, first: Sequence[MeasuredSample], last: Sequence[Me
         n = len(differences)
         variance = sum((one - middle) ** 2 for one in differences) / (n - 1)
         half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance / n)
+    most = 1.0 if measure.unit == "share" else math.inf  # a share cannot change by more than all
     return Effect(
         measure=measure.name,
         title=measure.title,
@@ -175,8 +176,8 @@ def _effect(measure: Measure, first: Sequence[MeasuredSample], last: Sequence[Me
         first=_mean([measure.of(one) for one in first]),
         last=_mean([measure.of(one) for one in last]),
         difference=middle,
-        low=None if half is None else middle - half,
-        high=None if half is None else middle + half,
+        low=None if half is None else max(middle - half, -most),
+        high=None if half is None else min(middle + half, most),
     )
 
 

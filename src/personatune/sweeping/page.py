@@ -14,7 +14,7 @@ from personatune.evaluation.drawing import NARROW, WIDE
 from personatune.evaluation.pointers import percent
 from personatune.evaluation.replies import Chip, chips_of, marked
 from personatune.evaluation.results import quantile
-from personatune.evaluation.signals.signal import Rate
+from personatune.evaluation.signals.signal import Rate, Signal
 from personatune.sweeping.effects import ParameterEffects
 from personatune.sweeping.plots import length_strips
 from personatune.sweeping.report import SweepReport
@@ -61,6 +61,7 @@ def write_page(path: Path, report: SweepReport) -> None:
 def render_page(report: SweepReport) -> str:
     """The page's HTML. Every word of a model or of the author's files is escaped."""
     sweep = report.sweep
+    seen = [signal for signal in report.signals if signal.good or _anywhere(signal, report.results)]
     return page.render(
         "sweep",
         package="personatune.sweeping",
@@ -69,8 +70,9 @@ def render_page(report: SweepReport) -> str:
         sweep=sweep,
         varied=sweep.varied,
         sentences=report.sentences,
-        signals=report.signals,
-        rows=[_row(result, report) for result in report.results],
+        signals=seen,
+        unseen=[signal.title for signal in report.signals if signal not in seen],
+        rows=[_row(result, seen) for result in report.results],
         strips=_strips(report.results, report.training_words),
         lengths=_lengths(report),
         effects=report.effects,
@@ -81,9 +83,13 @@ def render_page(report: SweepReport) -> str:
     )
 
 
-def _row(result: PointResult, report: SweepReport) -> PointRow:
+def _anywhere(signal: Signal, results: Sequence[PointResult]) -> bool:
+    return any(result.signals[signal.name].count for result in results)
+
+
+def _row(result: PointResult, signals: Sequence[Signal]) -> PointRow:
     rates = []
-    for signal in report.signals:
+    for signal in signals:
         rate = result.signals[signal.name]
         odd = rate.count < rate.n if signal.good else rate.count > 0
         rates.append((percent(rate.rate), _interval(rate), odd))
