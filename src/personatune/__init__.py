@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from personatune.generation.params import GenerationParams as GenerationParams
     from personatune.persona import Persona as Persona
     from personatune.store.store import Store as Store
+    from personatune.sweeping.plan import SweepPlan as SweepPlan
+    from personatune.sweeping.run import sweep as sweep
     from personatune.training.recipe import Recipe as Recipe
     from personatune.training.run import Run as Run
     from personatune.training.run import TrainOptions as TrainOptions
@@ -38,11 +40,13 @@ _HOMES = {
     "Recipe": "personatune.training.recipe",
     "Run": "personatune.training.run",
     "Store": "personatune.store.store",
+    "SweepPlan": "personatune.sweeping.plan",
     "TrainOptions": "personatune.training.run",
     "evaluate": "personatune.evaluation.evaluate",
     "load": "personatune.data.load",
     "load_suite": "personatune.evaluation.suite",
     "open_contestant": "personatune.generation.contestants",
+    "sweep": "personatune.sweeping.run",
     "train": "personatune.training.run",
 }
 __all__ = sorted(_HOMES)

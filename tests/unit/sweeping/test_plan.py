@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personatune.errors import UsageError
@@ -42,6 +42,7 @@ def test_fixed_parameters_hold_at_every_point_that_does_not_say_otherwise():
     assert [p.max_new_tokens for p in resolved_points(plan, DEFAULT)] == [40, 9]
 
 
+@settings(deadline=None)  # the first call imports scipy.stats
 @given(points=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_sobol_points_lie_in_their_ranges_and_follow_from_the_seed(points: int, seed: int):
     keys = {"sobol": {"points": points, "seed": seed, "ranges": {"temperature": [0.3, 1.2], "top_k": [1, 100]}}}
