@@ -83,6 +83,7 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     missing = None if wish.first is not None else embedder.missing()
     options = wish.options
     if wish.first is None and missing is None:
+        console.print("reading what the questions and answers of the training data are about ...")
         options = options.model_copy(update={"embed": embedder.open_embedder()})
     scratch = persona.store_file.parent / "unfinished"
 

@@ -51,6 +51,8 @@ def signals(
     conversations = load(who.train_file)
     missing = embedder.missing()
     embed = None if missing else embedder.open_embedder()
+    if embed is not None:
+        err().print("reading what the questions and answers of the training data are about ...")
     calibrated = calibrate(conversations, embed=embed, name=who.character.name)
     flagged = flag_lines(lines, calibrated, {"off_topic": missing} if missing else None)
     together = _together(conversations, flagged)

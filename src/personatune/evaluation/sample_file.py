@@ -100,7 +100,7 @@ def _messages(row: dict[str, Any], reply: str) -> tuple[Message, ...]:
 
 def _params(row: dict[str, Any]) -> GenerationParams:
     """The generation parameters that we know; those of other programs are left out."""
-    given = row.get("parameters") or {}
+    given = {} if row.get("parameters") is None else row["parameters"]
     if not isinstance(given, dict):
         raise ValueError("'parameters' must be an object")
     known = {name: value for name, value in given.items() if name in GenerationParams.model_fields}

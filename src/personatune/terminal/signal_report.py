@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from personatune.evaluation.replies import LABELS
 from personatune.terminal.printable import Fitted, fitting, printable
@@ -26,7 +27,7 @@ def print_flagged(flagged: Flagged, console: Console) -> None:
     table = Table(title="Signals say where to look; only your ear can say whether it is them.")
     table.add_column("signal")
     for name in columns:
-        table.add_column(printable(name), justify="right")
+        table.add_column(Text(printable(name)), justify="right")
     for signal in flagged.signals:
         table.add_row(signal.title, *(rate_cell(rates[signal.name]) for rates in columns.values()))
     console.print(Fitted(table))

@@ -31,13 +31,12 @@ _CHATBOT = (
 _MACHINE = r"(?:robot|computer[\s-]+program(?:me)?|piece[\s-]+of[\s-]+software|software[\s-]+program|bot)"
 _MAKER = r"(?:open[\s-]?ai|chat[\s-]?gpt|anthropic|deepmind|meta[\s-]+ai|mistral[\s-]+ai)"
 _I_AM = (
-    r"\bi(?:\s+am|'m|m)(?:,?\s+(?:just|only|merely|simply|actually|really|basically|still|also|but|indeed|of\s+course|"
-    r"after\s+all|in\s+fact|technically))*,?\s+(?:an?|the|your)\s+"
+    r"\bi(?: am|'m|m)(?: \w+,)?"
+    r"(?:,? (?:just|only|merely|simply|actually|really|basically|still|also|but|indeed|"
+    r"of course|after all|in fact|technically))*,? (?:an?|the|your) "
 )
-_CAN_NOT = (
-    r"(?:can\s?not|can't|cant|(?:am|'m|m)\s+(?:not\s+able|unable)\s+to|(?:am|'m)\s+sorry,?\s+but\s+i\s+can(?:not|'t))"
-)
-_DO_NOT = r"(?:don't|dont|do\s+not)"
+_I_CAN_NOT = r"\bi(?: |(?='m))(?:can\s?not|can't|cant|(?:am|'m|m) (?:not able|unable) to)(?: to)?"
+_DO_NOT = r"(?:don't|dont|do not)"
 
 
 @dataclass(frozen=True)
@@ -50,108 +49,124 @@ class _Pattern:
     """Whether it says "I am ...", which may be denied, asked or said of somebody else's belief."""
     mention: bool = False
     """Whether the user's saying it first excuses it."""
-    at_least: int = 1
-    """How many lines or places make a hit."""
+    layout: int = 0
+    """For layout: how many such lines or places make a hit."""
 
 
-def _pattern(name: str, regex: str, *, claim: bool = False, mention: bool = False, at_least: int = 1) -> _Pattern:
-    return _Pattern(name, re.compile(regex, re.IGNORECASE | re.MULTILINE), claim, mention, at_least)
+def _compiled(regex: str) -> re.Pattern[str]:
+    """A pattern in which a space stands for any white space."""
+    return re.compile(regex.replace(" ", r"\s+"), re.IGNORECASE | re.MULTILINE)
+
+
+def _pattern(name: str, regex: str, *, claim: bool = False, mention: bool = False, layout: int = 0) -> _Pattern:
+    return _Pattern(name, _compiled(regex), claim, mention, layout)
 
 
 _PATTERNS = (
-    _pattern("as an AI", rf"\b(?:as|being)\s+(?:just\s+|only\s+|merely\s+)?an?\s+{_BOT}{_AI}(?=\W|$)", claim=True),
+    _pattern("as an AI", rf"\b(?:as|being) (?:just |only |merely )?an? {_BOT}{_AI}(?=\W|$)", claim=True),
     _pattern("I am an AI", rf"{_I_AM}{_BOT}{_AI}(?=\W|$)", claim=True),
-    _pattern("a language model", rf"(?:\b(?:as|being)\s+an?\s+|{_I_AM}){_MODEL}\b", claim=True),
+    _pattern("a language model", rf"(?:\b(?:as|being) an? |{_I_AM}){_MODEL}\b", claim=True),
     _pattern("language model", rf"\b(?:{_AI}|large)[\s-]+language[\s-]+model", mention=True),
-    _pattern("a chatbot or assistant", rf"(?:\b(?:as|being)\s+an?\s+|{_I_AM}){_CHATBOT}\b", claim=True),
-    _pattern("a robot or program", rf"(?:\bas\s+an?\s+|{_I_AM}){_MACHINE}\b(?!\s+(?:that|who|now|today))", claim=True),
+    _pattern("a chatbot or assistant", rf"(?:\b(?:as|being) an? |{_I_AM}){_CHATBOT}\b", claim=True),
+    _pattern(
+        "a robot or program",
+        rf"(?:\bas an? |{_I_AM}){_MACHINE}\b(?!-| (?:that|who|now|today))",
+        claim=True,
+    ),
     _pattern(
         "an assistant",
-        rf"{_I_AM}(?:helpful\s+|personal\s+)?assistant(?=\s*(?:[.,!;]|and\b|here\b|$))",
+        rf"{_I_AM}(?:helpful |personal )?assistant(?=\s*(?:[.,!;]|and\b|here\b|$))",
         claim=True,
     ),
     _pattern("a maker of assistants", rf"\b{_MAKER}\b", mention=True),
     _pattern(
         "made by a company",
-        r"\bi\s+was\s+(?:created|developed|trained|built|made|designed)\s+(?:and\s+\w+\s+)?by\s+"
-        r"(?:open[\s-]?ai|google|meta|anthropic|deepmind|microsoft|mistral|alibaba|a\s+team\s+of\s+(?:researchers|engineers))",
+        r"\bi was (?:created|developed|trained|built|made|designed) (?:and \w+ )?by "
+        r"(?:open[\s-]?ai|google|meta|anthropic|deepmind|microsoft|mistral|alibaba|"
+        r"a team of (?:researchers|engineers))",
     ),
     _pattern(
         "training data",
-        r"\b(?:my|the)\s+(?:training\s+(?:data|set|corpus)|knowledge\s+cut[\s-]?off|last\s+(?:training|knowledge)\s+update)\b"
-        r"|\b(?:as\s+of|since|until)\s+my\s+last\s+update\b|\bi\s+was\s+trained\s+on\b",
+        r"\b(?:my|the) (?:training (?:data|set|corpus)|knowledge cut[\s-]?off|last (?:training|knowledge) update)\b"
+        r"|\b(?:as of|since|until) my last update\b|\bi was trained on\b",
     ),
     _pattern(
         "my programming",
-        r"\bmy\s+(?:programming|programmers?|algorithms?|source\s+code|developers?)\b"
-        r"|\bi\s*(?:was|'m|am)\s+programmed\b",
+        r"\bmy (?:programming|programmers?|algorithms?|source code|developers?)\b"
+        r"|\bi\s*(?:was|'m|am) programmed\b",
     ),
     _pattern(
         "no feelings or opinions",
-        rf"\bi\s+{_DO_NOT}\s+(?:actually\s+|really\s+)?(?:have|possess|experience)\s+(?:any\s+)?(?:personal\s+|human\s+|real\s+|physical\s+)"
+        rf"\bi {_DO_NOT} (?:actually |really )?(?:have|possess|experience) (?:any )?"
+        r"(?:personal |human |real |physical )"
         r"(?:feelings?|opinions?|emotions?|experiences?|preferences?|beliefs?|thoughts?|bod(?:y|ies))"
-        rf"|\bi\s+{_DO_NOT}\s+(?:have|possess|experience)\s+(?:feelings|emotions|opinions|consciousness)\s+(?:or|and|like|as|in\s+the)\b",
+        rf"|\bi {_DO_NOT} (?:have|possess|experience) (?:feelings|emotions|opinions|consciousness) "
+        r"(?:or|and|like|as|in the)\b",
     ),
     _pattern(
         "no access",
-        rf"\bi\s+{_DO_NOT}\s+have\s+(?:access\s+to|the\s+(?:ability|capability)\s+to)\s+(?:real[\s-]?time|the\s+internet|current|live|external|personal|browse|provide|access)",
+        rf"\bi {_DO_NOT} have (?:access to|the (?:ability|capability) to) "
+        r"(?:real[\s-]?time|the internet|current|live|external|personal|browse|provide|access)",
     ),
     _pattern(
         "a refusal",
-        rf"\bi(?:\s+|(?='m)){_CAN_NOT}\s+(?:to\s+)?(?:assist|help|comply|fulfil+|engage|provide|answer|discuss|generate|create)\s+"
-        r"(?:you\s+)?(?:with\s+)?(?:that|this|your|the|such|any)\s+(?:kind\s+of\s+|type\s+of\s+|specific\s+)?"
+        rf"{_I_CAN_NOT} (?:assist|help|comply|fulfil+|engage|provide|answer|discuss|generate|create) "
+        r"(?:you )?(?:with )?(?:that|this|your|the|such|any) (?:kind of |type of |specific )?"
         r"(?:requests?|information|content|question|topics?|inquir(?:y|ies)|prompt|conversation)"
-        rf"|\bi(?:\s+|(?='m)){_CAN_NOT}\s+(?:to\s+)?assist\s+(?:you\s+)?with\b"
-        rf"|\bi(?:\s+|(?='m)){_CAN_NOT}\s+(?:to\s+)?(?:provide|give|offer)\s+(?:you\s+)?(?:with\s+)?(?:any\s+)?(?:medical|legal|financial|professional)\s+advice"
-        r"|\bagainst\s+(?:my|the)\s+(?:guidelines|policy|policies|terms)\b|\bviolates?\s+(?:my|our|the)\s+(?:guidelines|polic)",
+        rf"|{_I_CAN_NOT} assist (?:you )?with\b"
+        rf"|{_I_CAN_NOT} (?:provide|give|offer) (?:you )?(?:with )?(?:any )?"
+        r"(?:medical|legal|financial|professional) advice"
+        r"|\bagainst (?:my|the) (?:guidelines|policy|policies|terms)\b|\bviolates? (?:my|our|the) (?:guidelines|polic)",
     ),
     _pattern(
         "How can I assist you",
-        r"\bhow\s+(?:can|may|could)\s+i\s+(?:assist|be\s+of\s+assistance|(?:help|serve)\s+you\s+(?:today|with))",
+        r"\bhow (?:can|may|could) i (?:assist|be of assistance|(?:help|serve) you (?:today|with))",
     ),
     _pattern(
         "I hope this helps",
-        r"\b(?:i\s+)?hope\s+(?:this|that)\s+(?:information\s+|answer\s+|explanation\s+)?"
-        r"(?:helps|was\s+helpful|is\s+helpful|clarifies)",
+        r"\b(?:i )?hope (?:this|that) (?:information |answer |explanation )?"
+        r"(?:helps|was helpful|is helpful|clarifies)",
     ),
     _pattern(
         "any other questions",
-        r"\b(?:let\s+me\s+know|(?:feel\s+free|do\s?n[o']?t\s+hesitate)\s+to\s+(?:ask|reach\s+out|contact))[^.!?\n]{0,20}\bif\s+you\s+(?:have|need)\s+"
+        r"\b(?:let me know|(?:feel free|do\s?n[o']?t hesitate) to (?:ask|reach out|contact))"
+        r"[^.!?\n]{0,20}\bif you (?:have|need) "
         r"(?:any|further|more|additional|other)\b"
-        r"|\bif\s+you\s+have\s+any\s+(?:other|further|more|additional)\s+questions"
-        r"|\b(?:is\s+there\s+)?anything\s+else\s+(?:that\s+)?i\s+can\s+(?:help|assist)\s+(?:you\s+)?with"
-        r"|\bfeel\s+free\s+to\s+(?:ask|reach\s+out)\b",
+        r"|\bif you have any (?:other|further|more|additional) questions"
+        r"|\b(?:is there )?anything else (?:that )?i can (?:help|assist) (?:you )?with"
+        r"|\bfeel free to (?:ask|reach out)\b",
     ),
     _pattern(
         "happy to assist",
-        r"\b(?:i(?:'d|\s+would|'ll|\s+will|'m|\s+am)\s+(?:be\s+)?(?:more\s+than\s+)?"
-        r"(?:happy|glad)|here)\s+to\s+assist\b",
+        r"\b(?:i(?:'d| would|'ll| will|'m| am) (?:be )?(?:more than )?"
+        r"(?:happy|glad)|here) to assist\b",
     ),
     _pattern(
         "assistants' padding",
-        r"\bit(?:'s|\s+is)\s+(?:also\s+)?(?:important|worth|essential|crucial)\s+(?:to\s+)?not(?:e|ing)\s+that\b"
-        r"|\bthank\s+you\s+for\s+(?:your\s+(?:question|inquiry|request|patience|understanding)|reaching\s+out)"
-        r"|\b(?:consult|speak|talk|seek|see|contact)\b[^.!?\n]{0,30}\b(?:qualified|licensed|healthcare|medical|mental\s+health)\s+(?:professional|provider|advisor)"
-        r"|^(?:certainly|sure|absolutely|of\s+course)[!,.]?\s+here(?:'s|\s+(?:is|are))\s+(?:a|an|some|the|your|\d+)\b",
+        r"\bit(?:'s| is) (?:also )?(?:important|worth|essential|crucial) (?:to )?not(?:e|ing) that\b"
+        r"|\bthank you for (?:your (?:question|inquiry|request|patience|understanding)|reaching out)"
+        r"|\b(?:consult|speak|talk|seek|see|contact)\b[^.!?\n]{0,30}"
+        r"\b(?:qualified|licensed|healthcare|medical|mental health) (?:professional|provider|advisor)"
+        r"|^(?:certainly|sure|absolutely|of course)[!,.]? here(?:'s| (?:is|are)) (?:an?|some|the|your|\d+) "
+        r"(?:\w+ )?(?:list|summary|overview|breakdown|guide|example|steps?|tips|ideas|ways|suggestions|explanation|"
+        r"essay|poem|story|recipe|response|answer|code|information)\b",
     ),
-    _pattern("a bulleted list", r"^[ \t]*(?:[-*+•‣◦][ \t]+)\S", at_least=2),
-    _pattern("a numbered list", r"^[ \t]*\d{1,2}[.)][ \t]+\S", at_least=2),
-    _pattern("a heading", r"^[ \t]{0,3}#{1,6}[ \t]+\S"),
-    _pattern("code", r"```|~~~"),
-    _pattern("a table", r"^[ \t]*\|.+\|[ \t]*$", at_least=2),
-    _pattern("bold type", r"\*\*(?=\S)[^*\n]+(?<=\S)\*\*|__(?=\w)[^_\n]+(?<=\w)__"),
-)  # fmt: skip
+    _pattern("a bulleted list", r"^[^\S\n]*(?:[-*+•‣◦][^\S\n]+)\S", layout=2),
+    _pattern("a numbered list", r"^[^\S\n]*\d{1,2}[.)][^\S\n]+\S", layout=2),
+    _pattern("a heading", r"^[^\S\n]{0,3}#{1,6}[^\S\n]+\S", layout=1),
+    _pattern("code", r"```|~~~", layout=1),
+    _pattern("a table", r"^[^\S\n]*\|.+\|[^\S\n]*$", layout=2),
+    _pattern("bold type", r"\*\*(?=\S)[^*\n]+(?<=\S)\*\*|__(?=\w)[^_\n]+(?<=\w)__", layout=1),
+)
 
 # "You think I'm an AI", "if I were", "as if", "would I say": what is said in between is not claimed.
-_SUPPOSED = re.compile(
-    r"\b(?:if|whether|unless|pretend\w*|suppos\w*|imagin\w*|dream\w*|joke\w*|joking|(?:you|they|he|she|who|people|some\w*|every\w*|\w+)\s+"
-    r"(?:all\s+|really\s+|still\s+|actually\s+|just\s+)?(?:think|thinks|thought|say|says|said|reckons?|believes?|figures?|figured|told|claims?|insists?|call|calls|called|bets?|"
-    r"hears?|heard|wish|wishes))\b[^.!?\n]{0,40}$",
-    re.IGNORECASE,
+_SUPPOSED = _compiled(
+    r"\b(?:if|whether|unless|pretend\w*|suppos\w*|imagin\w*|dream\w*|joke\w*|joking|\w+ "
+    r"(?:all |really |still |actually |just )?(?:thinks?|thought|says?|said|reckons?|believes?|figured?|told|claims?|"
+    r"insists?|calls?|called|bets?|hears?|heard|wish|wishes))\b[^.!?\n]{0,40}\Z",
 )
-_DENIED = re.compile(r"\b(?:not|n't|never|hardly|no\s+more|isn't|nor|wrong)\b[^.!?,;\n]{0,15}$", re.IGNORECASE)
+_DENIED = _compiled(r"\b(?:not|n't|never|hardly|no more|isn't|nor|wrong)\b[^.!?,;\n]{0,15}\Z")
 _ASKED = re.compile(r"[^.!\n;]{0,12}\?")
-_SENTENCE_START = re.compile(r"[^.!?\n]*$")
 
 
 class BreaksCharacter:
@@ -182,15 +197,15 @@ class BreaksCharacter:
         for pattern in self._patterns:
             if found := _hit(pattern, reply, heard):
                 start, end = found.span()
-                if pattern.at_least > 1 or "\n" in found.group().strip():
-                    return Fired(f"is laid out as {pattern.name}", (start, end))
+                if pattern.layout:
+                    return Fired(f"has {pattern.name}", (start, end))
                 return Fired(f"speaks as an assistant: “{sample.reply[start:end].strip()}”", (start, end))
         return None
 
 
 def _hit(pattern: _Pattern, text: str, heard: str) -> re.Match[str] | None:
     hits = [found for found in pattern.regex.finditer(text) if _counts(pattern, found, text, heard)]
-    return hits[0] if len(hits) >= pattern.at_least else None
+    return hits[0] if len(hits) >= max(1, pattern.layout) else None
 
 
 def _counts(pattern: _Pattern, found: re.Match[str], text: str, heard: str) -> bool:
@@ -198,8 +213,8 @@ def _counts(pattern: _Pattern, found: re.Match[str], text: str, heard: str) -> b
         return False
     if not pattern.claim:
         return True
-    opening = _SENTENCE_START.search(text, 0, found.start())
-    before = text[opening.start() if opening else 0 : found.start()]
+    before = text[: found.start()]
+    before = before[max(before.rfind(sign) for sign in ".!?\n") + 1 :]
     return not (_SUPPOSED.search(before) or _DENIED.search(before) or _ASKED.match(text, found.end()))
 
 
@@ -212,4 +227,5 @@ def _straight(text: str) -> str:
     return text.translate(_STRAIGHT)
 
 
-_STRAIGHT: dict[int, str] = {ord(sign): plain for plain, signs in {"'": "’‘ʼ´＇", "-": "‐‑"}.items() for sign in signs}
+_PLAIN = {"'": "’‘ʼ´＇", "-": "‐‑"}
+_STRAIGHT: dict[int, str] = {ord(sign): plain for plain, signs in _PLAIN.items() for sign in signs}

@@ -66,7 +66,7 @@ class Repetition:
 
 NATURAL = Repetition()
 """What any character may do."""
-CEILING = Repetition(ratio=3.5, rep_4=0.5, one=24, two=14, three=9, more=6, said_again=0.75, signs=120)
+CEILING = Repetition(ratio=3.5, rep_4=0.7, one=24, two=14, three=9, more=6, said_again=0.75, signs=120)
 """What no character's data can raise the limits above."""
 
 

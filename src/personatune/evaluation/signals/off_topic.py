@@ -8,7 +8,8 @@ Source: sentence embeddings as in Reimers and Gurevych 2019, Sentence-BERT; the 
 Calibration: on the persona's own data, each time, apart for prompts with one content word and with more. The
 threshold is the lower of two: the 95th percentile of mismatched pairs (a prompt with replies of other rows),
 and the cosine under which one in a hundred true pairs lies. With fewer than 20 pairs that can be judged, or
-where a true pair beats a mismatched one in less than 80 % of cases, the signal is off. Measured on two built-in
+where a true pair beats a mismatched one in less than 80 % of cases, or where less than a tenth of mismatched pairs
+would be flagged, the signal is off. Measured on two built-in
 characters and one more, each row with the replies of all other rows:
 
     pairs  true pair beats mismatched  flagged: true pairs  mismatched  of those whose prompt has 2 content words
@@ -40,9 +41,11 @@ Embed = Callable[[Sequence[str]], Any]
 
 MIN_PAIRS = 20
 MIN_AUC = 0.8
+MIN_FOUND = 0.1
 _SPARED = 0.01
 _MISMATCHED_SHARE = 0.95
 _FEW = 100
+_ROUNDING = 1e-5  # one pair alone and many at once are added up in another order
 # English words that say nothing about a topic. In other languages short words are left out by their length alone.
 _EMPTY_WORDS = """
 a an the and or but if so as at by for from in into of off on onto out over to up down with without about after
@@ -69,7 +72,6 @@ class OffTopic:
     name: ClassVar[str] = "off_topic"
     flag: ClassVar[str] = "off_topic"
     title: ClassVar[str] = "Misses the question"
-    meaning: ClassVar[str] = "Replies further from what was said to them than the character's own ever are."
     kind: ClassVar[SignalKind] = "warning"
     good: ClassVar[bool] = False
 
@@ -81,8 +83,18 @@ class OffTopic:
         """The cosine under which a reply is off topic, for prompts with one content word and with two or more."""
         self.auc: float | None = None
         """How often a true pair is nearer than a mismatched one; None when there were too few to tell."""
+        self.found = 0.0
+        """The share of mismatched pairs of the training data that it would flag."""
         self.off: str | None = self._calibrate(rows)
         """Why the signal cannot be used; None when it can."""
+
+    @property
+    def meaning(self) -> str:
+        """What is counted, and how much of it this persona's data lets it find."""
+        return (
+            "Replies that are further from what was said to them than the character's own. Of the character's replies "
+            f"to something else it finds {100 * self.found:.0f} %."
+        )
 
     def look_ahead(self, samples: Iterable[Sample]) -> None:
         """Embed what these samples will need, all at once, which is quicker than one by one."""
@@ -107,18 +119,21 @@ class OffTopic:
         if not messages or messages[-1].role != "user" or not any(sign.isalnum() for sign in reply):
             return 0
         content = self._content(messages[-1].content)
-        if not content or {_stem(word) for word in content} & {_stem(word) for word in self._content(reply)}:
+        if not content or self._stems(messages[-1].content) & self._stems(reply):
             return 0
         return min(2, len(content))
 
     def _content(self, text: str) -> set[str]:
         return {word for word in words(text) if len(word) > 2 and word not in _NO_CONTENT | self._habitual}
 
+    def _stems(self, text: str) -> set[str]:
+        return {_stem(word) for word in self._content(text)}
+
     def _views(self, messages: Sequence[Message]) -> numpy.ndarray:
         """What the reply may be about, as one vector or two."""
         import numpy
 
-        vectors = self._embed(_texts(messages))
+        vectors: numpy.ndarray = self._embed(_texts(messages))
         if len(vectors) == 1:
             return vectors
         both = vectors.sum(axis=0)
@@ -136,7 +151,8 @@ class OffTopic:
         replies = self._embed([pair.reply for pair in judged])
         cosines = numpy.stack([(self._views(pair.messages) @ replies.T).max(axis=0) for pair in judged])
         row = numpy.array([pair.row for pair in judged])
-        mismatched = cosines[row[:, None] != row[None, :]]
+        others = row[:, None] != row[None, :]
+        mismatched = cosines[others]
         if not len(mismatched):
             return "all prompts stand in one conversation"
         matched = numpy.diagonal(cosines)
@@ -157,7 +173,17 @@ class OffTopic:
             own = float(could_fire[spared]) if spared < len(could_fire) else cap
             if of.sum() < _FEW:
                 own = min(own, float(matched[of].mean() - 2.33 * matched[of].std(ddof=1)))
-            self.thresholds[content] = min(cap, own)
+            self.thresholds[content] = min(cap, own) - _ROUNDING
+        limits = numpy.array([self.thresholds[content] for content in counts])[:, None]
+        said = [self._stems(pair.reply) for pair in judged]
+        asked = [self._stems(pair.messages[-1].content) for pair in judged]
+        apart = numpy.array([[not prompt & reply for reply in said] for prompt in asked])
+        self.found = float(((cosines < limits) & apart)[others].mean())
+        if self.found < MIN_FOUND:
+            return (
+                "the character's own answers are too far from their questions for others to stand out: of replies to "
+                f"another prompt it would find {100 * self.found:.0f} %"
+            )
         return None
 
 

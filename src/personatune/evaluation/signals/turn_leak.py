@@ -51,6 +51,7 @@ _ROLES = (
     "you",
     "me",
 )
+_PLAIN_WORDS = ("you", "me")  # a reply may well begin "Me: one. Tuck: nil."; a second line rarely does
 _ROLE_LINE = re.compile(r"^(?:user|model|assistant)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _BEFORE_SENTENCE = re.compile(r"(?:^|[.!?…:;\n。！？*_>)-])[\s*_>-]*$")
 _AFTER_SENTENCE = re.compile(r"\s*(?:$|[.!?…\n。！？~*_])")
@@ -110,7 +111,10 @@ _LINE_FLAGS = re.MULTILINE | re.IGNORECASE
 def _line_of(label: str) -> re.Pattern[str]:
     """The beginning of a line that gives the word to `label`."""
     number = r"(?:[ \t]*\d)?" if label in ("user", "human") else ""
-    return re.compile(rf"^[ \t]*(?:[*_\[]{{1,2}})?{label}{number}(?:[*_\]]{{1,2}})?[ \t]*[:：](?!//)", _LINE_FLAGS)
+    begin = r"(?<=\n)" if label in _PLAIN_WORDS else "^"
+    return re.compile(
+        rf"{begin}[ \t]*(?:[*_\[]{{1,2}})?{label}{number}(?:[*_\]]{{1,2}})?[ \t]*[:：](?!//)", _LINE_FLAGS
+    )
 
 
 def _labels(name: str | None) -> list[str]:
