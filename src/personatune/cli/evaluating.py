@@ -62,8 +62,9 @@ class Kept:
 
 def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     """Evaluate; write samples as JSONL and into the store, and the report; all names checked before any model loads."""
+    from personatune.models import embedder
     from personatune.models.device import choose
-    from personatune.terminal.evaluation_report import EvaluationProgress
+    from personatune.terminal.evaluation_report import EvaluationProgress, print_signals_off
     from personatune.terminal.training_progress import StageProgress
 
     persona, names = _contestants(wish.contestants)
@@ -78,6 +79,12 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
     conversations = load(persona.train_file)
     compute = choose(wish.device)
+    # A quick look does without the second model.
+    missing = None if wish.first is not None else embedder.missing()
+    options = wish.options
+    if wish.first is None and missing is None:
+        console.print("reading what the questions and answers of the training data are about ...")
+        options = options.model_copy(update={"embed": embedder.open_embedder()})
     scratch = persona.store_file.parent / "unfinished"
 
     def opened() -> Iterator[Contestant]:
@@ -90,7 +97,8 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
             del contestant  # or two models are in memory while the next one loads
 
     with EvaluationProgress(console) as progress:
-        evaluation = evaluate(opened(), suite, conversations=conversations, options=wish.options, on_progress=progress)
+        evaluation = evaluate(opened(), suite, conversations=conversations, options=options, on_progress=progress)
+    print_signals_off({**evaluation.off, **({"off_topic": missing} if missing else {})}, console)
     kept = _keep(persona, names, evaluation, path, wish.report)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept

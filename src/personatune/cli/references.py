@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 from pathlib import Path
 
 from personatune import persona as personas
@@ -24,6 +25,13 @@ def open_persona(name: str, *, adopt: bool = False) -> Persona:
     if at and Path(persona).is_dir() and not folder.exists():
         raise UsageError(f"a persona is wanted here, without @{thing}", fix=f"write: {persona}")
     return Persona.open(folder)
+
+
+def open_to_read(name: str) -> Persona:
+    """The persona folder `name`, or the built-in character of that name as it was installed; nothing is made."""
+    if name in personas.builtin_names() and not Path(name).exists():
+        return Persona.open(Path(str(resources.files("personatune.personas").joinpath(name))))
+    return open_persona(name)
 
 
 def parse(reference: str, *, adopt: bool = False) -> tuple[Persona, str | None]:

@@ -14,7 +14,8 @@ from personatune.conversation import Conversation, Message
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.cases import PARAMETERS, Case, checked_parameters
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation, Reference
-from personatune.evaluation.signals import signals_for
+from personatune.evaluation.signals import calibrate
+from personatune.evaluation.signals.off_topic import Embed
 from personatune.evaluation.signals.signal import Signal, faults, measure, rates
 from personatune.evaluation.suite import Suite, find_leaks
 from personatune.evaluation.words import word_count
@@ -26,7 +27,7 @@ _LEAKS_SHOWN = 5
 
 
 class EvaluationOptions(BaseModel):
-    """How a suite is asked, where it differs from what the suite says."""
+    """How a suite is asked, where it differs from what the suite says, and what the signals may use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +39,8 @@ class EvaluationOptions(BaseModel):
     """Generation parameters that override the suite's and the contestants'."""
     allow_leak: bool = False
     """Ask prompts too that stand in the training data."""
+    embed: Embed | None = Field(None, exclude=True, repr=False)
+    """Makes vectors of texts, for the off-topic signal; without it there is none."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,14 @@ def evaluate(
     _refuse_bad_parameters(options)
     if not options.allow_leak:
         _refuse_leaks(suite, conversations)
-    signals = signals_for(conversations)
+    calibrated = calibrate(conversations, embed=options.embed, name=suite.character)
+    signals = calibrated.signals
     results: list[ContestantResult] = []
     for contestant in contestants:
         contestant = replace(contestant, name=_free_name(contestant.name, [r.name for r in results]))
         params = parameters_for(contestant, suite, options)
         dialogues = _ask(contestant, _plan(suite, options), _seeded(params, suite, options), on_progress)
+        calibrated.look_ahead([sample for dialogue in dialogues for sample in dialogue.samples])
         samples = _looked_at(dialogues, contestant.name, suite, signals)
         results.append(
             ContestantResult(
@@ -121,6 +126,7 @@ def evaluate(
         signals=signals,
         contestants=tuple(results),
         reference=reference_of(conversations, signals),
+        off=calibrated.off,
     )
 
 

@@ -85,8 +85,10 @@ _SAID = {
     "empty": ("says nothing at all", "say nothing at all"),
     "turn_leak": ("leaks another turn or a control string", "leak another turn or a control string"),
     "loop": ("goes round in circles", "go round in circles"),
+    "breaks_character": ("sounds like an assistant", "sound like an assistant"),
     "unfinished": ("is unfinished", "are unfinished"),
     "copying": ("recites a training reply", "recite a training reply"),
+    "off_topic": ("may miss what was said to it", "may miss what was said to them"),
 }
 _DETAILS = {"unfinished": _how_unfinished, "copying": _longest_copy}
 

@@ -13,16 +13,34 @@ from personatune.evaluation.signals.signal import Fired
 from personatune.evaluation.words import word_count
 
 # How far up a fault puts its case: what makes a reply unusable first, then what an ear should judge.
-_WEIGHTS = {"empty": 8, "turn_leak": 8, "loop": 8, "unfinished": 5, "copying": 4}
+_WEIGHTS = {
+    "empty": 8,
+    "turn_leak": 8,
+    "loop": 8,
+    "breaks_character": 6,
+    "unfinished": 5,
+    "copying": 4,
+    "off_topic": 3,
+}
 _CHECK_WEIGHTS = {"fail": 8, "warn": 2, "info": 0}
-_TONES = {"empty": "grave", "turn_leak": "grave", "loop": "grave", "unfinished": "grave", "copying": "look"}
+_TONES = {
+    "empty": "grave",
+    "turn_leak": "grave",
+    "loop": "grave",
+    "breaks_character": "look",
+    "unfinished": "grave",
+    "copying": "look",
+    "off_topic": "look",
+}
 _CHECK_TONES = {"fail": "grave", "warn": "look", "info": "note"}
 LABELS = {
     "empty": "says nothing",
     "turn_leak": "turn leak",
     "loop": "loop",
+    "breaks_character": "breaks character",
     "unfinished": "unfinished",
     "copying": "copying",
+    "off_topic": "off topic",
     "check": "check failed",
 }
 
@@ -103,9 +121,12 @@ def case_views(evaluation: Evaluation) -> list[CaseView]:
 
 def severity(sample: EvaluatedSample) -> int:
     """How bad a reply's faults are: the sum of their weights, 0 for none."""
-    return sum(_WEIGHTS[flag] for flag in sample.flags) + sum(
-        _CHECK_WEIGHTS[result.check.level] for result in sample.failed
-    )
+    return fault_weight(sample.flags) + sum(_CHECK_WEIGHTS[result.check.level] for result in sample.failed)
+
+
+def fault_weight(flags: Iterable[str]) -> int:
+    """How bad these faults are together, 0 for none."""
+    return sum(_WEIGHTS[flag] for flag in flags)
 
 
 def _mean_severity(samples: Sequence[EvaluatedSample]) -> int:

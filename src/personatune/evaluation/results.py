@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,8 @@ class Evaluation:
     """The contestants in the order they were asked."""
     reference: Reference
     """The training data's own figures."""
+    off: Mapping[str, str] = field(default_factory=dict)
+    """Signals that the training data cannot calibrate, and why."""
 
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from personatune.terminal.printable import Fitted
+from personatune.terminal.signal_report import rate_cell
 
 if TYPE_CHECKING:
     from personatune.evaluation.evaluate import Progress as Asked
@@ -47,6 +49,12 @@ class EvaluationProgress:
         self._bars.update(self._tasks[asked.contestant], completed=asked.done)
 
 
+def print_signals_off(off: Mapping[str, str], console: Console) -> None:
+    """One line for each signal that is not measured, and why."""
+    for name, why in off.items():
+        console.print(f"not measured: {name.replace('_', ' ')}: {why}", markup=False)
+
+
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """A table with a column a contestant: k of n, percent, and the 95 % interval."""
     table = Table(title="Not judged yet: signals say where to look; only your ear can say whether it is them.")
@@ -54,12 +62,6 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for result in evaluation.contestants:
         table.add_column(result.name, justify="right")
     for signal in evaluation.signals:
-        cells = []
-        for result in evaluation.contestants:
-            rate = result.signals[signal.name]
-            low, high = round(100 * rate.low), round(100 * rate.high)
-            cells.append(
-                f"{rate.count} of {rate.n}  {100 * rate.rate:.0f} % [dim]({low}-{high})[/dim]" if rate.n else "-"
-            )
+        cells = [rate_cell(result.signals[signal.name]) for result in evaluation.contestants]
         table.add_row(signal.title, *cells)
     console.print(Fitted(table))

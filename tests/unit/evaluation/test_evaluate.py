@@ -183,7 +183,7 @@ def test_the_record_has_its_shape(suite: Suite, tmp_path: Path) -> None:
     }
     contestant = record["contestants"][0]
     assert (contestant["contestant"], contestant["run"], contestant["samples"]) == ("pip@r1", "r1", 8)
-    assert set(contestant["signals"]) == {"finished", "empty", "turn_leak", "loop", "copying"}
+    assert set(contestant["signals"]) == {*("finished", "empty", "turn_leak", "loop", "copying", "breaks_character")}
     assert set(contestant["signals"]["finished"]) == {"count", "n", "rate", "low", "high"}
     assert contestant["signals"]["finished"]["n"] == contestant["samples"]
 

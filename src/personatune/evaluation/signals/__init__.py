@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from personatune.conversation import Conversation
+from personatune.evaluation.signals.breaks_character import BreaksCharacter
 from personatune.evaluation.signals.copying import Copying
 from personatune.evaluation.signals.empty import Empty
 from personatune.evaluation.signals.finished import Finished
 from personatune.evaluation.signals.loop import Loop
+from personatune.evaluation.signals.off_topic import Embed, OffTopic
 from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.signals.turn_leak import TurnLeak
+from personatune.generation.engine import Sample
 
 
-def signals_for(conversations: Sequence[Conversation]) -> tuple[Signal, ...]:
-    """Every signal, calibrated on a persona's own training data."""
-    return (Finished(), Empty(), TurnLeak(conversations), Loop(), Copying(conversations))
+@dataclass(frozen=True)
+class Calibrated:
+    """The signals of one persona."""
+
+    signals: tuple[Signal, ...]
+    """Those that can be used."""
+    off: dict[str, str] = field(default_factory=dict)
+    """Those that this persona's data cannot calibrate, and why."""
+
+    def look_ahead(self, samples: Sequence[Sample]) -> None:
+        """Do what is quicker for many samples at once than one by one; needed by none."""
+        for signal in self.signals:
+            if isinstance(signal, OffTopic):
+                signal.look_ahead(samples)
+
+
+def calibrate(
+    conversations: Sequence[Conversation], *, embed: Embed | None = None, name: str | None = None
+) -> Calibrated:
+    """Every signal, calibrated on a persona's own training data.
+
+    `embed` makes vectors of texts; without it there is no off-topic signal. `name` is the character's.
+    """
+    signals: list[Signal] = [
+        Finished(conversations),
+        Empty(conversations),
+        TurnLeak(conversations, name),
+        Loop(conversations),
+        Copying(conversations),
+        BreaksCharacter(conversations),
+    ]
+    if embed is None:
+        return Calibrated(tuple(signals))
+    off_topic = OffTopic(conversations, embed)
+    if off_topic.off is not None:
+        return Calibrated(tuple(signals), {off_topic.name: off_topic.off})
+    return Calibrated((*signals, off_topic))
+
+
+def signals_for(
+    conversations: Sequence[Conversation], *, embed: Embed | None = None, name: str | None = None
+) -> tuple[Signal, ...]:
+    """The signals alone."""
+    return calibrate(conversations, embed=embed, name=name).signals

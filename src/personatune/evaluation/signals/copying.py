@@ -1,9 +1,15 @@
-"""Copying: a reply that recites a training reply.
+"""Copying: a reply that recites the training data.
 
-Definition: the longest run of identical words (case and punctuation aside) that the reply shares with any
-training reply is longer than both 12 words and the longest run that any two training replies share with each
-other (leave one out): what the character's own lines have in common is habit, more is recitation. A training
-reply that shares four fifths of its words with another in one run is a double and does not raise that limit.
+Definition: any of these (case and punctuation never count):
+- a run of identical words that the reply shares with a training reply, longer than both 12 words and the longest
+  run that any two training replies share with each other (leave one out): what the character's own lines have in
+  common is habit, more is recitation. A training reply that shares four fifths of its words with another in one
+  run is a double and does not raise that limit;
+- a passage put together of runs of 5 words or more that stand so in training replies, of one row or of several,
+  with at most 2 other words between them: in sum longer than 12 words and than the same in the training data,
+  leave one out, at its 99th percentile. It finds a row with a word changed, and halves of two rows;
+- the whole reply, of 6 words or more, when one training reply is just that, unless it answers a prompt of one or
+  two words, which are greetings, or this character says whole replies more than once anyway.
 Source: verbatim memorisation by longest common run, as in Carlini et al. 2023, Quantifying Memorization
 Across Neural Language Models, with the persona's own data in place of a fixed length.
 Calibration: on the persona's own data, each time. In 111 natural pairs the leave-one-out run was 4 words in
@@ -12,6 +18,7 @@ the median, 8 at the 95th percentile, 15 at most; in the two built-in characters
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +30,12 @@ from personatune.generation.engine import Sample
 
 NATURAL_RUN = 12
 _DOUBLE = 0.8
+_PIECE = 5
+_GAP = 2
+_PASSAGES = 0.99
+_WHOLE = 6
+_GREETED = 2
+_OFTEN = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,20 +80,40 @@ class Copying:
         for number, row in enumerate(self._rows):
             for start in range(len(row.words) - size + 1):
                 self._index.setdefault(row.words[start : start + size], (number, start))
+        self._pieces = _Pieces([row.words for row in self._rows])
+        own = sorted(self._pieces.longest_passage(row.words, place).words for place, row in enumerate(self._rows))
+        self.passage_limit = max(NATURAL_RUN, own[int(_PASSAGES * (len(own) - 1))] if own else 0)
+        """The most words in a passage from training replies that count as natural."""
+        self._whole = _said_once(conversations)
 
     @property
     def meaning(self) -> str:
         """What is counted, with this persona's own limit."""
-        return f"Replies with more than {self.limit} words in a row that stand so in one training reply."
+        return (
+            f"Replies with more than {self.limit} words in a row that stand so in one training reply, or nearly; "
+            "and short replies that are one."
+        )
 
     def fires(self, sample: Sample) -> Fired | None:
         """What was recited and from which row, or None."""
-        run = self.longest_run(words(sample.reply))
-        if run is None:
+        reply = words(sample.reply)
+        if run := self.longest_run(reply):
+            return Fired(
+                f"{run.length} words in a row as in {run.row}",
+                span_of_words(sample.reply, run.start, run.length),
+            )
+        if reply in self._whole:
+            row = next(row for row in self._rows if row.words == reply)
+            return Fired(
+                f"{len(reply)} words, the whole reply, as in {row.name}", span_of_words(sample.reply, 0, len(reply))
+            )
+        passage = self._pieces.longest_passage(reply)
+        if passage.words <= self.passage_limit:
             return None
+        names = list(dict.fromkeys(self._rows[row].name for row in passage.rows))
         return Fired(
-            f"{run.length} words in a row as in {run.row}",
-            span_of_words(sample.reply, run.start, run.length),
+            f"{passage.words} words, put together from {' and '.join(names[:2])}{' and others' if names[2:] else ''}",
+            span_of_words(sample.reply, passage.start, passage.end - passage.start),
         )
 
     def longest_run(self, text_words: tuple[str, ...]) -> Run | None:
@@ -97,6 +130,61 @@ class Copying:
                 length -= self.limit  # the next run can start only where this one cannot go on
             start += length
         return best
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A stretch of a text that is put together from training replies."""
+
+    words: int = 0
+    """How many of its words stand in training replies."""
+    start: int = 0
+    end: int = 0
+    rows: tuple[int, ...] = ()
+
+
+class _Pieces:
+    """Runs of 5 words with the first few training replies that hold them."""
+
+    def __init__(self, texts: Sequence[tuple[str, ...]]) -> None:
+        self._rows: dict[tuple[str, ...], list[int]] = {}
+        for number, text in enumerate(texts):
+            for start in range(len(text) - _PIECE + 1):
+                rows = self._rows.setdefault(text[start : start + _PIECE], [])
+                if len(rows) < 2 and number not in rows:
+                    rows.append(number)
+
+    def longest_passage(self, text: tuple[str, ...], left_out: int | None = None) -> _Passage:
+        """The passage with the most words from training replies, of which one may be left out."""
+        best = now = _Passage()
+        for start in range(len(text) - _PIECE + 1):
+            rows = [row for row in self._rows.get(text[start : start + _PIECE], ()) if row != left_out]
+            if not rows:
+                continue
+            end = start + _PIECE
+            if not now.rows or start > now.end + _GAP:
+                now = _Passage(_PIECE, start, end, (rows[0],))
+            else:
+                row = next((row for row in rows if row in now.rows), rows[0])
+                now = _Passage(now.words + min(_PIECE, end - now.end), now.start, end, (*now.rows, row))
+            best = max(best, now, key=lambda passage: passage.words)
+        return best
+
+
+def _said_once(conversations: Sequence[Conversation]) -> frozenset[tuple[str, ...]]:
+    """Training replies long enough to be known again, none of them the answer to a greeting; empty when the
+    character says whole replies more than once."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    greeted: set[tuple[str, ...]] = set()
+    for conversation in conversations:
+        for before, message in zip((None, *conversation.messages), conversation.messages, strict=False):
+            if message.role == "assistant" and len(reply := words(message.content)) >= _WHOLE:
+                counts[reply] += 1
+                if before is not None and len(words(before.content)) <= _GREETED:
+                    greeted.add(reply)
+    if sum(count > 1 for count in counts.values()) > _OFTEN * len(counts):
+        return frozenset()
+    return frozenset(reply for reply, count in counts.items() if count == 1) - greeted
 
 
 def longest_shared_run(texts: Sequence[tuple[str, ...]]) -> int:
