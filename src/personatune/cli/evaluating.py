@@ -43,6 +43,8 @@ class Wish:
     report: Path | None = None
     first: int | None = None
     """Ask only so many of the suite's single-turn prompts: a quick look."""
+    general: bool = False
+    """Ask the general and harmful prompts too, where the untrained base and somebody else are asked."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,14 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     compute = choose(wish.device)
     scratch = persona.store_file.parent / "unfinished"
 
+    options = wish.options.model_copy(update={"general": wish.general and "base" in names and len(names) > 1})
+    if wish.general and "base" not in names:
+        console.print(
+            f"general knowledge and harmful asks are left out: they are compared with {persona.name}@base, which is "
+            "not asked here",
+            markup=False,
+        )
+
     def opened() -> Iterator[Contestant]:
         for name in names:
             with StageProgress(console) as stages:
@@ -90,7 +100,7 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
             del contestant  # or two models are in memory while the next one loads
 
     with EvaluationProgress(console) as progress:
-        evaluation = evaluate(opened(), suite, conversations=conversations, options=wish.options, on_progress=progress)
+        evaluation = evaluate(opened(), suite, conversations=conversations, options=options, on_progress=progress)
     kept = _keep(persona, names, evaluation, path, wish.report)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
@@ -154,7 +164,7 @@ def _kept_as(path: Path, persona: Persona) -> str:
 
 def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:
     for result in evaluation.contestants:
-        for one in result.samples:
+        for one in (*result.samples, *result.extra):
             which = one.contestant.rpartition("@")[2]
             yield record(
                 one.sample,

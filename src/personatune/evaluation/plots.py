@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from markupsafe import Markup, escape
 
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 
 WIDE, NARROW = 720, 350
 COLOURS = 6
