@@ -175,7 +175,8 @@ def test_evaluate_tells_scripts_what_was_measured(trained: Path, run: Run) -> No
             assert 0 <= rate["low"] <= rate["rate"] <= rate["high"] <= 1
             assert rate["rate"] == pytest.approx(rate["count"] / rate["n"])
     lines = [json.loads(line) for line in Path(found["samples_file"]).read_text("utf-8").splitlines()]
-    assert len(lines) == 18
+    assert len([line for line in lines if not line["beside_suite"]]) == 18
+    assert len([line for line in lines if line["beside_suite"]]) == 3 * 30
     for line in lines:
         assert {"contestant", "messages", "reply", "finish_reason", "token_ids", "parameters", "seed"} <= line.keys()
         assert line["finish_reason"] in ("stop", "length")

@@ -116,6 +116,17 @@ def interval_of(figure: Figure) -> str:
     return ", ".join(parts)
 
 
+def common_data(figures: Sequence[Figure]) -> str:
+    """The training data's value, where it is the same beside every contestant; empty where it is not."""
+    values = {as_text(figure.data, figure.unit) for figure in figures if figure.data is not None}
+    return values.pop() if len(values) == 1 else ""
+
+
+def own_data(figure: Figure) -> str:
+    """The training data's value beside one contestant: other numbers of replies are held against other draws of it."""
+    return f" (data {as_text(figure.data, figure.unit)})" if figure.data is not None else ""
+
+
 def together(evaluation: Evaluation) -> list[Together]:
     """The signals with their figures, each figure once for all contestants."""
     views = []
@@ -159,6 +170,7 @@ def _in_order(lists: Iterable[Sequence[str]]) -> list[str]:
 def _row(name: str, found: Sequence[Sequence[Figure]], evaluation: Evaluation, signal: str) -> Row:
     figures = [next((figure for figure in figures if figure.name == name), None) for figures in found]
     present = [figure for figure in figures if figure]
+    alike = bool(common_data(present)) or all(figure.data is None for figure in present)
     entries = []
     for number, (contestant, figure) in enumerate(zip(evaluation.contestants, figures, strict=True)):
         if figure and (figure.value is not None or figure.remark or figure.replies):
@@ -167,15 +179,14 @@ def _row(name: str, found: Sequence[Sequence[Figure]], evaluation: Evaluation, s
                     name=contestant.name,
                     colour=number % COLOURS,
                     value=as_text(figure.value, figure.unit),
-                    interval=interval_of(figure),
+                    interval=interval_of(figure) + ("" if alike else own_data(figure)),
                     remark=figure.remark,
                     links=links_of(evaluation, number, signal, figure.replies),
                 )
             )
     first = present[0]
-    data = next((figure.data for figure in present if figure.data is not None), None)
-    if data is not None:
-        entries.append(Entry("training data", None, as_text(data, first.unit), "", None, ()))
+    if data := common_data(present):
+        entries.append(Entry("training data", None, data, "", None, ()))
     shown = any(figure.headline or figure.remark or (figure.value is None and figure.replies) for figure in present)
     return Row(first.title, tuple(entries), shown)
 

@@ -69,7 +69,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 def _print_together(evaluation: Evaluation, console: Console) -> None:
     """A second table: the chief figures of all replies together, with the remarks under it."""
-    from personatune.evaluation.together import as_text, interval_of
+    from personatune.evaluation.together import as_text, common_data, interval_of, own_data
 
     table = Table(title="All replies together")
     table.add_column("figure")
@@ -84,14 +84,15 @@ def _print_together(evaluation: Evaluation, console: Console) -> None:
             present = [figure for figure in row if figure]
             if not any(figure.headline or figure.remark for figure in present):
                 continue
+            data = common_data(present)
             cells = [
-                f"{as_text(figure.value, figure.unit)} [dim]{interval_of(figure)}[/dim]".strip()
+                f"{as_text(figure.value, figure.unit)} [dim]{interval_of(figure)}"
+                f"{'' if data else own_data(figure)}[/dim]"
                 if figure and figure.value is not None
                 else "-"
                 for figure in row
             ]
-            data = next((f for f in present if f.data is not None), None)
-            table.add_row(Text(present[0].title), *cells, as_text(data.data, data.unit) if data else "")
+            table.add_row(Text(present[0].title), *cells, data)
     for result in evaluation.contestants:
         if not result.is_base:
             remarks += [

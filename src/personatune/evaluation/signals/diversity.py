@@ -71,12 +71,8 @@ class Diversity:
         titles = {"distinct_2": "Distinct word pairs", "distinct_3": "Distinct word triples", "zlib": "Compresses"}
         if budget < _LEAST_BUDGET or len(replies) < ENOUGH_REPLIES:
             reason = f"Too little text: it takes {ENOUGH_REPLIES} replies of {2 * _LEAST_BUDGET} words together."
-            return tuple(
-                Figure(
-                    name, title, None, None, None, len(replies), "ratio" if name == "zlib" else "share", remark=reason
-                )
-                for name, title in titles.items()
-            )
+            title = titles["distinct_2"]
+            return (Figure("distinct_2", title, None, None, None, len(replies), "share", remark=reason),)
         ours = _drawn(replies, budget)
         data = _drawn(self._data, budget) if _one_a_prompt(self._data) >= 2 * budget else None
         figures = []
@@ -86,7 +82,7 @@ class Diversity:
             figures.append(
                 Figure(
                     name,
-                    f"{title} in {budget:,} words",
+                    title,
                     value,
                     low,
                     high,

@@ -128,12 +128,13 @@ class LengthShift:
             order = sorted(range(len(counts)), key=lambda place: counts[place], reverse=ours > data)
             places = tuple(order[:_SHOWN])
         return Figure(
-            "length_median", "Median", ours, low, high, len(counts), "words", data, remark=remark, replies=places,
-            headline=True,
+            "length_median", "Words, median", ours, low, high, len(counts), "words", data,
+            remark=remark, replies=places, headline=True,
         )  # fmt: skip
 
     def _quantile(self, counts: Sequence[int], share: float) -> Figure:
-        title = f"One in {round(1 / min(share, 1 - share))} has {'at most' if share < 0.5 else 'at least'}"
+        tenth = "tenth" if share in (0.1, 0.9) else "twentieth"
+        title = f"Words, shortest {tenth} up to" if share < 0.5 else f"Words, longest {tenth} from"
         low, high = bootstrap_interval(counts, lambda drawn: quantile(sorted(drawn), share))
         return Figure(
             f"length_p{100 * share:.0f}", title, quantile(sorted(counts), share), low, high, len(counts), "words",
@@ -144,7 +145,7 @@ class LengthShift:
         ours, data = _spread(counts), _spread(self._data) if len(self._data) >= 2 else None
         low, high = bootstrap_interval(counts, _spread)
         return Figure(
-            "length_spread", "Standard deviation over mean", ours, low, high, len(counts), "ratio", data,
+            "length_spread", "Words, standard deviation over mean", ours, low, high, len(counts), "ratio", data,
             remark=self._learned_or_varied(counts),
         )  # fmt: skip
 
@@ -175,16 +176,16 @@ class LengthShift:
         low, high = quantile(self._data, 0.05), quantile(self._data, 0.95)
         inside = rate(sum(low <= count <= high for count in counts), len(counts))
         of_data = sum(low <= count <= high for count in self._data) / len(self._data)
-        test = ks_2samp(counts, self._data)
+        test = ks_2samp(counts, self._data, method="asymp")  # many lengths are equal
         outside = [place for place, count in enumerate(counts) if not low <= count <= high]
         outside.sort(key=lambda place: max(low - counts[place], counts[place] - high), reverse=True)
         return (
             Figure(
-                "length_inside", f"Between {low:.0f} and {high:.0f} words", inside.rate, inside.low, inside.high,
+                "length_inside", f"Within {low:.0f} to {high:.0f} words", inside.rate, inside.low, inside.high,
                 len(counts), "share", of_data, replies=tuple(outside[:_SHOWN]),
             ),
             Figure(
-                "length_distance", "Kolmogorov-Smirnov distance", float(test.statistic), None, None, len(counts),
+                "length_distance", "Words, Kolmogorov-Smirnov distance", float(test.statistic), None, None, len(counts),
                 "ratio", p=float(test.pvalue),
             ),
         )  # fmt: skip

@@ -63,6 +63,13 @@ class View:
             found.append(below / (2 * len(fold.heldout)))
         return [float(share) for share in np.mean(found, axis=0)]
 
+    def margins(self, texts: Sequence[str]) -> list[float]:
+        """How far each text scores above the mean held-out real piece, in standard deviations of those pieces."""
+        import numpy as np
+
+        found = [(fold.score(texts) - fold.heldout.mean()) / (fold.heldout.std() or 1.0) for fold in self.folds]
+        return [float(margin) for margin in np.mean(found, axis=0)]
+
 
 def views(own: Sequence[Any], contrast: Sequence[str], folds: int) -> list[tuple[float, View]]:
     """The three views with their mean AUC on what the folds held out; `own` are pieces with `unit` and `text`.
