@@ -124,6 +124,38 @@ def test_the_page_says_what_it_is_and_shows_every_measured_thing(evaluation: Eva
             assert str(sample.sample.params.seed) in text
 
 
+def test_every_link_of_a_remark_leads_to_the_reply_that_it_is_about(tmp_path: Path) -> None:
+    suite = small_suite(tmp_path, HEAD + "defaults: {samples: 6}\n" + CASES)
+    long, short = " ".join(["word"] * 90) + ".", "Buns are warm, said the smaller mouse."
+    rambling = ScriptedEngine(lambda request: short if request.params.seed % 3 else f"{request.params.seed} {long}")
+    evaluation = evaluate(
+        [Contestant("a@r1", ScriptedEngine(lambda _: short)), Contestant("a@r2", rambling)], suite, conversations=DATA
+    )
+    html = render_report(evaluation, context())
+    figure = next(f for f in evaluation.contestants[1].figures["length_shift"] if f.name == "length_inside")
+    assert figure.replies
+    for place in figure.replies:
+        sample = evaluation.contestants[1].measured[place]
+        shown = re.search(rf'<blockquote id="reply-1-{place}"[^>]*>(.*?)</blockquote>', html)
+        assert shown is not None and shown[1] == sample.sample.reply
+        assert f'<a class="way" href="#reply-1-{place}">{sample.case} {sample.k + 1}' in html
+
+
+def test_all_replies_together_stand_beside_the_data_with_their_remarks(tmp_path: Path) -> None:
+    talks = [talk(f"Question {number}?", "So I went there. " + "word " * (number + 3) + "end.") for number in range(60)]
+    suite = small_suite(tmp_path, HEAD + "defaults: {samples: 4}\n" + CASES)
+    replies = ScriptedEngine(lambda request: "Buns! " + "word " * 30 + f"{request.params.seed}.")
+    base, tuned = Contestant("pip@base", replies), Contestant("pip@r1", replies, run="r1")
+    evaluation = evaluate([base, tuned], suite, conversations=talks)
+    text = re.sub(r"\s+", " ", "".join(Page(render_report(evaluation, context())).text))
+    together = text[text.index("All replies together") : text.index("Replies side by side")]
+    look = text[text.index("What to look at") : text.index("All replies together")]
+    remark = "Varies its length less than the data"
+    assert "Words, median pip@base 32 32 to 32 pip@r1 32 32 to 32 training data 38" in together
+    # The untrained base is not meant to be the character: its remarks are no pointers.
+    assert (together.count(remark), look.count(remark)) == (2, 1)
+
+
 def test_the_worst_case_comes_first(evaluation: Evaluation) -> None:
     views = case_views(evaluation)
     assert [view.case.id for view in views] == ["quantum", "rainy", "friend"]
