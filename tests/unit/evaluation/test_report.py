@@ -267,5 +267,6 @@ def test_every_text_colour_reaches_aa_on_its_ground(scheme: int) -> None:
     ]
     pairs += [(tone, f"{tone}-ground") for tone in ("grave", "look", "note")]
     pairs += [("ink", "mark"), ("ink", "faint"), ("ink", "look-ground"), ("focus", "paper"), ("look", "look-ground")]
+    pairs += [(text, "look-ground") for text in ("focus", *(f"c{n}" for n in range(6)))]
     for text, ground in pairs:
         assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)

@@ -166,7 +166,7 @@ class Voice:
             self._auc,
             None,
             None,
-            len(self._cut),
+            len(self._replies),
             "ratio",
         )
 
