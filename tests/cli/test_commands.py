@@ -175,13 +175,26 @@ def test_evaluate_tells_scripts_what_was_measured(trained: Path, run: Run) -> No
             assert 0 <= rate["low"] <= rate["rate"] <= rate["high"] <= 1
             assert rate["rate"] == pytest.approx(rate["count"] / rate["n"])
     lines = [json.loads(line) for line in Path(found["samples_file"]).read_text("utf-8").splitlines()]
-    assert len(lines) == 18
+    assert len([line for line in lines if not line["beside_suite"]]) == 18
+    assert len([line for line in lines if line["beside_suite"]]) == 3 * 30
     for line in lines:
         assert {"contestant", "messages", "reply", "finish_reason", "token_ids", "parameters", "seed"} <= line.keys()
         assert line["finish_reason"] in ("stop", "length")
-        assert len(line["token_ids"]) <= 12
+        assert len(line["token_ids"]) <= (48 if line["beside_suite"] else 12)
         assert (line["messages"][0]["role"] == "system") == (line["contestant"] == "dot@prompted")
     self_contained(Path(found["report"]))
+
+
+def test_evaluate_compares_general_knowledge_with_the_untrained_base_alone(trained: Path, run: Run) -> None:
+    alone = run("evaluate", "dot@r1", "--samples", "1", *CPU, "--json")
+    assert "compared with dot@base, which is not asked here" in alone.err
+    assert "forgetting" not in alone.json["contestants"][0]["set"]
+    skipped = run("evaluate", "dot", "--samples", "1", "--skip-general", *CPU, "--json")
+    assert "compared with" not in skipped.err
+    assert [one["set"].keys() & {"forgetting", "safety"} for one in skipped.json["contestants"]] == [set(), set()]
+    asked = run("evaluate", "dot", "--samples", "1", *CPU, "--json").json["contestants"]
+    assert [one["set"]["forgetting"][0]["n"] for one in asked] == [20, 20]
+    assert asked[1]["set"]["forgetting"][0]["base"] == asked[0]["set"]["forgetting"][0]["value"]
 
 
 def self_contained(report: Path) -> None:

@@ -24,6 +24,7 @@ def evaluate(
     device: DeviceChoice = "auto",
     report: Path | None = None,
     allow_leak: Annotated[bool, Parameter(negative="")] = False,
+    skip_general: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Ask contestants the suite's prompts, keep every reply, and write a report that says where to look.
@@ -44,6 +45,8 @@ def evaluate(
         Where the HTML report goes; left out, into the run's folder (or the persona's).
     allow_leak
         Ask prompts that stand in the training data too.
+    skip_general
+        Leave out the thirty short general and harmful prompts that compare the others with the untrained base.
     json_
         Print one JSON object.
     """
@@ -63,7 +66,15 @@ def evaluate(
         )
     except ValidationError as error:
         raise UsageError(flag_faults(error), fix="personatune evaluate --help") from error
-    wish = Wish(contestants=contestants, suite=suite, options=options, model=model, device=device, report=report)
+    wish = Wish(
+        contestants=contestants,
+        suite=suite,
+        options=options,
+        model=model,
+        device=device,
+        report=report,
+        general=not skip_general,
+    )
     kept = evaluate_and_keep(wish, err())
     if json_:
         result: dict[str, Any] = kept.as_json()

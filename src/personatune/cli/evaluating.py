@@ -43,6 +43,8 @@ class Wish:
     report: Path | None = None
     first: int | None = None
     """Ask only so many of the suite's single-turn prompts: a quick look."""
+    general: bool = False
+    """Ask the general and harmful prompts too, where the untrained base and somebody else are asked."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,14 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
         console.print("reading what the questions and answers of the training data are about ...")
         options = options.model_copy(update={"embed": embedder.open_embedder()})
     scratch = persona.store_file.parent / "unfinished"
+
+    options = options.model_copy(update={"general": wish.general and "base" in names and len(names) > 1})
+    if wish.general and "base" not in names:
+        console.print(
+            f"general knowledge and harmful asks are left out: they are compared with {persona.name}@base, which is "
+            "not asked here",
+            markup=False,
+        )
 
     def opened() -> Iterator[Contestant]:
         for name in names:
@@ -147,7 +157,7 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Pat
 
 def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:
     for result in evaluation.contestants:
-        for one in result.samples:
+        for one in (*result.samples, *result.extra):
             which = one.contestant.rpartition("@")[2]
             yield record(
                 one.sample,

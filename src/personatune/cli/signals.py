@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
-
-if TYPE_CHECKING:
-    from personatune.conversation import Conversation
-    from personatune.evaluation.flagged import Flagged
 
 app = App(name="personatune signals", version_flags=[])
 
@@ -39,12 +34,13 @@ def signals(
     from personatune.cli.console import err, out, print_json
     from personatune.cli.references import open_to_read
     from personatune.data.load import load
-    from personatune.evaluation.flagged import flag_lines
+    from personatune.evaluation.flagged import figures_of, flag_lines
     from personatune.evaluation.sample_file import read_samples
-    from personatune.evaluation.signals import calibrate
+    from personatune.evaluation.signals import calibrate, set_signals_for
+    from personatune.evaluation.suite import load_suite
     from personatune.models import embedder
     from personatune.terminal.evaluation_report import print_signals_off
-    from personatune.terminal.signal_report import print_flagged
+    from personatune.terminal.signal_report import print_flagged, print_remarks
 
     who = open_to_read(persona)
     lines = read_samples(file)
@@ -55,15 +51,12 @@ def signals(
         err().print("reading what the questions and answers of the training data are about ...")
     calibrated = calibrate(conversations, embed=embed, name=who.character.name)
     flagged = flag_lines(lines, calibrated, {"off_topic": missing} if missing else None)
-    together = _together(conversations, flagged)
+    suite = load_suite(who.suite_file) if who.suite_file.is_file() else None
+    together = figures_of(flagged, set_signals_for(conversations, suite))
     print_signals_off(flagged.off, err())
     if json_:
-        shape = flagged.as_dict()
-        print_json({"file": str(file), "persona": who.name, **shape, "set": together})
+        figures = {name: [figure.as_dict() for figure in found] for name, found in together.items()}
+        print_json({"file": str(file), "persona": who.name, **flagged.as_dict(), "set": figures})
     else:
         print_flagged(flagged, out())
-
-
-def _together(conversations: Sequence[Conversation], flagged: Flagged) -> dict[str, Any]:
-    """What all replies together show, by name: the place of the signals of whole sets."""
-    return {}
+        print_remarks(together, out())

@@ -14,8 +14,9 @@ from personatune.conversation import Conversation, Message
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.cases import PARAMETERS, Case, checked_parameters
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation, Reference
-from personatune.evaluation.signals import calibrate
+from personatune.evaluation.signals import calibrate, paired_signals, set_signals_for
 from personatune.evaluation.signals.off_topic import Embed
+from personatune.evaluation.signals.set_level import Figure, PairedSignal
 from personatune.evaluation.signals.signal import Signal, faults, measure, rates
 from personatune.evaluation.suite import Suite, find_leaks
 from personatune.evaluation.words import word_count
@@ -41,6 +42,8 @@ class EvaluationOptions(BaseModel):
     """Ask prompts too that stand in the training data."""
     embed: Embed | None = Field(None, exclude=True, repr=False)
     """Makes vectors of texts, for the off-topic signal; without it there is none."""
+    general: bool = False
+    """Ask everybody thirty short general and harmful prompts too, which are compared with the untrained base."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,18 @@ def evaluate(
     if not options.allow_leak:
         _refuse_leaks(suite, conversations)
     calibrated = calibrate(conversations, embed=options.embed, name=suite.character)
-    signals = calibrated.signals
+    signals, set_signals = calibrated.signals, set_signals_for(conversations, suite)
+    asked = paired_signals() if options.general else ()
     results: list[ContestantResult] = []
     for contestant in contestants:
         contestant = replace(contestant, name=_free_name(contestant.name, [r.name for r in results]))
         params = parameters_for(contestant, suite, options)
-        dialogues = _ask(contestant, _plan(suite, options), _seeded(params, suite, options), on_progress)
+        plan = _plan(suite, options)
+        tell = _counter(contestant.name, plan, asked, on_progress)
+        dialogues = _ask(contestant, plan, _seeded(params, suite, options), tell)
         calibrated.look_ahead([sample for dialogue in dialogues for sample in dialogue.samples])
         samples = _looked_at(dialogues, contestant.name, suite, signals)
+        measured = [one.sample for one in samples if one.measured]
         results.append(
             ContestantResult(
                 name=contestant.name,
@@ -116,6 +123,8 @@ def evaluate(
                 system_prompt=contestant.system_prompt,
                 samples=samples,
                 signals=rates([sample.faults for sample in samples if sample.measured], signals),
+                figures={signal.name: signal.figures(measured) for signal in set_signals},
+                extra=tuple(one for signal in asked for one in _asked_beside(contestant, signal, tell)),
             )
         )
         del contestant  # else its engine would stay in memory while the next one is loaded
@@ -124,10 +133,27 @@ def evaluate(
     return Evaluation(
         suite=suite,
         signals=signals,
-        contestants=tuple(results),
+        contestants=tuple(_with_paired_figures(results, asked)),
         reference=reference_of(conversations, signals),
         off=calibrated.off,
+        set_signals=set_signals,
+        paired=asked,
     )
+
+
+def _with_paired_figures(results: Sequence[ContestantResult], asked: Sequence[PairedSignal]) -> list[ContestantResult]:
+    """The results with what was measured on the prompts asked beside the suite, each against the untrained base."""
+    base = next((result for result in results if result.is_base), None)
+
+    def figures_of(result: ContestantResult) -> dict[str, tuple[Figure, ...]]:
+        return {
+            signal.name: signal.figures(
+                result.asked_by(signal.kind), base.asked_by(signal.kind) if base and base is not result else None
+            )
+            for signal in asked
+        }
+
+    return [replace(result, figures={**result.figures, **figures_of(result)}) for result in results]
 
 
 def seed_for(seed: int, case_id: str, turn: int, k: int) -> int:
@@ -195,16 +221,9 @@ def _ask(
     contestant: Contestant,
     dialogues: list[_Dialogue],
     params_of: Callable[[_Dialogue], GenerationParams],
-    on_progress: Callable[[Progress], None] | None,
+    tell: Callable[[int, Sample], None],
 ) -> list[_Dialogue]:
     """Finish the dialogues, one turn of all of them at a time, on top of the contestant's own replies."""
-    total = sum(len(dialogue.case.turns) for dialogue in dialogues)
-    counter = itertools.count(1)
-
-    def tell(_index: int, _sample: Sample) -> None:
-        if on_progress:
-            on_progress(Progress(contestant=contestant.name, done=next(counter), total=total))
-
     while going := [place for place, dialogue in enumerate(dialogues) if dialogue.goes_on]:
         asked = [dialogues[place].asked() for place in going]
         requests = [contestant.request(dialogue.messages, params_of(dialogue)) for dialogue in asked]
@@ -212,6 +231,47 @@ def _ask(
         for place, dialogue, sample in zip(going, asked, samples, strict=True):
             dialogues[place] = dialogue.answered(sample)
     return dialogues
+
+
+def _counter(
+    name: str,
+    dialogues: Sequence[_Dialogue],
+    asked: Sequence[PairedSignal],
+    on_progress: Callable[[Progress], None] | None,
+) -> Callable[[int, Sample], None]:
+    """Tells after each reply how far a contestant has come."""
+    total = sum(len(dialogue.case.turns) for dialogue in dialogues) + sum(len(signal.prompts) for signal in asked)
+    counter = itertools.count(1)
+
+    def tell(_index: int, _sample: Sample) -> None:
+        if on_progress:
+            on_progress(Progress(contestant=name, done=next(counter), total=total))
+
+    return tell
+
+
+def _asked_beside(
+    contestant: Contestant, signal: PairedSignal, tell: Callable[[int, Sample], None]
+) -> list[EvaluatedSample]:
+    """One reply to each prompt of a paired signal; none of them counts among the suite's."""
+    requests = [
+        contestant.request((Message(role="user", content=prompt.text),), signal.params) for prompt in signal.prompts
+    ]
+    return [
+        EvaluatedSample(
+            contestant=contestant.name,
+            case=prompt.id,
+            kind=signal.kind,
+            turn=1,
+            k=0,
+            measured=False,
+            sample=sample,
+            faults={},
+            checks=(),
+            beside_suite=True,
+        )
+        for prompt, sample in zip(signal.prompts, contestant.engine.generate(requests, on_sample=tell), strict=True)
+    ]
 
 
 def _looked_at(

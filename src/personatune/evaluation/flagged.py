@@ -9,6 +9,7 @@ from typing import Any
 from personatune.evaluation.replies import fault_weight
 from personatune.evaluation.sample_file import SampleLine
 from personatune.evaluation.signals import Calibrated
+from personatune.evaluation.signals.set_level import Figure, SetSignal
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, faults, rates
 
 
@@ -83,3 +84,9 @@ def flag_lines(lines: Sequence[SampleLine], calibrated: Calibrated, off: Mapping
         signals=calibrated.signals,
         off={**calibrated.off, **(off or {})},
     )
+
+
+def figures_of(flagged: Flagged, set_signals: Sequence[SetSignal]) -> dict[str, tuple[Figure, ...]]:
+    """What all replies that count show together, by signal; `Figure.replies` are places among those."""
+    samples = [one.line.sample for one in flagged.lines if one.line.measured]
+    return {signal.name: signal.figures(samples) for signal in set_signals}

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from personatune.evaluation import drawing as draw
 from personatune.evaluation.drawing import WIDE
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 
 COLOURS = 6
 _LEFT, _RIGHT = 46, 14

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from personatune.evaluation.plots import Curve
-from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation, quantile
+from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation
 from personatune.evaluation.signals.signal import Rate, rate
-from personatune.evaluation.words import word_count
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,10 @@ class Pointer:
     """Whose replies."""
     flag: str | None = None
     """The flag that those replies carry; `check` for a failed check."""
+    signal: str | None = None
+    """The signal of all replies together that remarked it."""
+    replies: tuple[int, ...] = ()
+    """The places of the replies that the signal's remark is about, among those that it measured."""
 
     def __str__(self) -> str:
         return f"{self.contestant}: {self.text}" if self.contestant else self.text
@@ -36,7 +39,7 @@ def pointers(evaluation: Evaluation, metrics: Sequence[Mapping[str, Any]] = ()) 
         found += [
             *_faults(contestant),
             *_checks(contestant),
-            *_lengths(contestant, evaluation.reference.words),
+            *_together(contestant),
         ]
     found += _differences(evaluation)
     found += _heldout(metrics)
@@ -108,25 +111,14 @@ def _checks(contestant: ContestantResult) -> Iterable[Pointer]:
         )
 
 
-def _lengths(contestant: ContestantResult, training: Sequence[int]) -> Iterable[Pointer]:
-    if len(training) < 5:
+def _together(contestant: ContestantResult) -> Iterable[Pointer]:
+    """The remarks on all replies together; not on the untrained base, which is not meant to be the character."""
+    if contestant.is_base:
         return
-    replies = sorted(word_count(sample.sample.reply) for sample in contestant.measured)
-    ours = [quantile(replies, share) for share in (0.1, 0.5, 0.9)]
-    data = [quantile(sorted(training), share) for share in (0.1, 0.5, 0.9)]
-    if len(replies) >= 15 and ours[2] - ours[0] < 0.6 * (data[2] - data[0]):
-        yield Pointer(
-            f"Varies its length less than the data: four in five of its replies have "
-            f"{ours[0]:.0f} to {ours[2]:.0f} words, the data's {data[0]:.0f} to {data[2]:.0f}.",
-            contestant.name,
-        )
-    elif not data[1] / 1.5 <= ours[1] <= data[1] * 1.5:
-        than = "longer" if ours[1] > data[1] else "shorter"
-        yield Pointer(
-            f"Its replies are {than} than the character's: {ours[1]:.0f} words in the "
-            f"median, {data[1]:.0f} in the data.",
-            contestant.name,
-        )
+    for signal, figures in contestant.figures.items():
+        for figure in figures:
+            if figure.remark and figure.value is not None:
+                yield Pointer(figure.remark, contestant.name, signal=signal, replies=figure.replies)
 
 
 def _differences(evaluation: Evaluation) -> Iterable[Pointer]:

@@ -61,6 +61,8 @@ class Chip:
 class TurnView:
     """One reply as it is shown."""
 
+    anchor: str
+    """What links to it name; empty for replies that do not count."""
     prompt: str
     """What was answered."""
     measured: bool
@@ -138,11 +140,12 @@ def _case_view(case: Case, order: int, evaluation: Evaluation) -> CaseView:
     measured = [[s for s in samples if s.measured] for samples in per_contestant]
     severities = tuple(_mean_severity(samples) for samples in measured)
     tokens = sorted({token for number, s in enumerate(per_contestant) for token in _tokens(s, number)})
+    anchors = [_anchors(contestant, number) for number, contestant in enumerate(evaluation.contestants)]
     repeats = range(1 + max(sample.k for samples in per_contestant for sample in samples))
     rows = tuple(
         tuple(
-            _cell(contestant, number, [s for s in samples if s.k == k], case)
-            for number, (contestant, samples) in enumerate(zip(evaluation.contestants, per_contestant, strict=True))
+            _cell(number, [s for s in samples if s.k == k], case, anchors[number])
+            for number, samples in enumerate(per_contestant)
         )
         for k in repeats
     )
@@ -168,16 +171,31 @@ def _tokens(samples: Sequence[EvaluatedSample], number: int) -> Iterable[str]:
             yield f"{flag}@{number}"
 
 
-def _cell(contestant: ContestantResult, number: int, samples: Sequence[EvaluatedSample], case: Case) -> Cell:
+def anchor(number: int, place: int) -> str:
+    """What links to a contestant's reply name, by its place among those that count."""
+    return f"reply-{number}-{place}"
+
+
+_Key = tuple[str, int, int]
+
+
+def _anchors(contestant: ContestantResult, number: int) -> Mapping[_Key, str]:
+    return {(s.case, s.k, s.turn): anchor(number, place) for place, s in enumerate(contestant.measured)}
+
+
+def _cell(number: int, samples: Sequence[EvaluatedSample], case: Case, anchors: Mapping[_Key, str]) -> Cell:
     return Cell(
-        contestant=contestant.name,
+        contestant=samples[0].contestant,
         colour=number % COLOURS,
         k=samples[0].k + 1,
-        turns=tuple(_turn_view(sample, case.turns[sample.turn - 1]) for sample in samples),
+        turns=tuple(
+            _turn_view(sample, case.turns[sample.turn - 1], anchors.get((sample.case, sample.k, sample.turn), ""))
+            for sample in samples
+        ),
     )
 
 
-def _turn_view(sample: EvaluatedSample, prompt: str) -> TurnView:
+def _turn_view(sample: EvaluatedSample, prompt: str, anchor: str) -> TurnView:
     params = sample.sample.params.model_dump(mode="json", exclude={"seed"})
     faults = chips_of(sample.faults)
     checks = [Chip(_label(r.check.level), r.check.failure, _CHECK_TONES[r.check.level]) for r in sample.failed]
@@ -185,6 +203,7 @@ def _turn_view(sample: EvaluatedSample, prompt: str) -> TurnView:
     tokens = len(sample.sample.token_ids)
     ended = "ended by itself" if sample.sample.finish_reason == "stop" else "cut off at the limit"
     return TurnView(
+        anchor=anchor,
         prompt=prompt,
         measured=sample.measured,
         segments=marked(sample.sample.reply, [span for span in spans if span]),

@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from personatune.evaluation import page, plots
 from personatune.evaluation.drawing import NARROW, WIDE
-from personatune.evaluation.pointers import percent, pointers
+from personatune.evaluation.pointers import Pointer, percent, pointers
 from personatune.evaluation.replies import LABELS, CaseView, case_views
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.signals.signal import Rate, rate
+from personatune.evaluation.together import Link, links_of, together
 from personatune.evaluation.words import word_count
 
 _LEVELS = {
@@ -93,11 +94,12 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         contestants=evaluation.contestants,
         signals=_signal_views(evaluation),
         pointers=[
-            (who, list(group))
+            (who, [(pointer, _links(pointer, names, evaluation)) for pointer in group])
             for who, group in itertools.groupby(
                 pointers(evaluation, context.metrics), key=lambda pointer: pointer.contestant
             )
         ],
+        together=together(evaluation),
         cases=cases,
         kinds=list(dict.fromkeys(case.kind for case in evaluation.suite.cases)),
         flags=_flags(cases),
@@ -106,6 +108,13 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         losses=_loss_plots(context.metrics),
         made=_records(context.made),
     )
+
+
+def _links(pointer: Pointer, names: Sequence[str], evaluation: Evaluation) -> tuple[Link, ...]:
+    """Ways to the replies that a pointer is about."""
+    if pointer.signal is None or pointer.contestant is None:
+        return ()
+    return links_of(evaluation, names.index(pointer.contestant), pointer.signal, pointer.replies)
 
 
 def _signal_views(evaluation: Evaluation) -> list[SignalView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from personatune import files
 from personatune.evaluation.cases import Kind
 from personatune.evaluation.checks import LEVELS, CheckResult
+from personatune.evaluation.signals.resampling import quantile
+from personatune.evaluation.signals.set_level import Figure, PairedSignal, SetSignal
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, rate
 from personatune.evaluation.suite import Suite
 from personatune.evaluation.words import word_count
@@ -40,6 +42,8 @@ class EvaluatedSample:
     """What the signals found: flag and reason."""
     checks: tuple[CheckResult, ...]
     """What the suite's checks found; empty for replies that do not count."""
+    beside_suite: bool = False
+    """Whether it was asked beside the suite, by a signal that brings its own prompts."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -62,6 +66,7 @@ class EvaluatedSample:
             "turn": self.turn,
             "k": self.k,
             "measured": self.measured,
+            "beside_suite": self.beside_suite,
             "messages": [message.model_dump() for message in self.sample.messages],
             "reply": self.sample.reply,
             "finish_reason": self.sample.finish_reason,
@@ -90,6 +95,19 @@ class ContestantResult:
     """Its replies, in the order of the suite: case, sample, turn."""
     signals: dict[str, Rate]
     """Each signal's rate over the measured replies."""
+    figures: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
+    """What each signal of all replies together measured."""
+    extra: tuple[EvaluatedSample, ...] = ()
+    """Its replies to what was asked beside the suite; kept, and counted by their own signals only."""
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the untrained model without a stage direction: what a training started from."""
+        return self.run is None and self.system_prompt is None and self.name.rpartition("@")[2] == "base"
+
+    def asked_by(self, kind: Kind) -> list[Sample]:
+        """Its replies to one kind of prompts asked beside the suite."""
+        return [one.sample for one in self.extra if one.kind == kind]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -119,6 +137,7 @@ class ContestantResult:
             "replies": len(self.samples),
             "flagged": sum(bool(sample.flags) for sample in measured),
             "signals": {name: found.as_dict() for name, found in self.signals.items()},
+            "set": {name: [figure.as_dict() for figure in found] for name, found in self.figures.items()},
             "failed_checks": {level: found.as_dict() for level, found in self.failed_checks.items()},
             "words": {
                 "p10": quantile(lengths, 0.1),
@@ -153,6 +172,15 @@ class Evaluation:
     """The training data's own figures."""
     off: Mapping[str, str] = field(default_factory=dict)
     """Signals that the training data cannot calibrate, and why."""
+    set_signals: tuple[SetSignal, ...] = ()
+    """The signals of all replies together, as they were calibrated."""
+    paired: tuple[PairedSignal, ...] = ()
+    """The signals that asked prompts of their own."""
+
+    @property
+    def together(self) -> tuple[SetSignal | PairedSignal, ...]:
+        """Every signal of all replies together, in the order they are shown."""
+        return (*self.set_signals, *self.paired)
 
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""
@@ -165,18 +193,8 @@ class Evaluation:
 
     def write_samples(self, path: Path) -> None:
         """Write every reply as JSON lines, whole or not at all."""
-        samples = [sample for contestant in self.contestants for sample in contestant.samples]
+        samples = [sample for contestant in self.contestants for sample in (*contestant.samples, *contestant.extra)]
         files.write_text(path, "".join(f"{_one_line(sample.as_dict())}\n" for sample in samples))
-
-
-def quantile(ordered: Sequence[int], share: float) -> float:
-    """The value that a share of ordered values lies below, interpolated; 0 when there are none."""
-    if not ordered:
-        return 0.0
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
 def _one_line(value: dict[str, Any]) -> str:

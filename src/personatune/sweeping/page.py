@@ -13,7 +13,7 @@ from personatune.evaluation import page, plots
 from personatune.evaluation.drawing import NARROW, WIDE
 from personatune.evaluation.pointers import percent
 from personatune.evaluation.replies import Chip, chips_of, marked
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.signals.signal import Rate, Signal
 from personatune.sweeping.effects import ParameterEffects
 from personatune.sweeping.plots import length_strips

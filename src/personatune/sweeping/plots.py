@@ -9,7 +9,7 @@ from markupsafe import Markup
 from personatune.evaluation import drawing as draw
 from personatune.evaluation.drawing import WIDE
 from personatune.evaluation.plots import Lengths
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 
 _ROW = 26
 _TOP, _FOOT, _RIGHT = 10, 46, 16

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, faults, rates
 from personatune.evaluation.words import word_count
 from personatune.generation.engine import Sample

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from personatune.evaluation.pointers import percent
-from personatune.evaluation.results import quantile
-from personatune.evaluation.signals.learned_length import FEWEST, learned_length
+from personatune.evaluation.signals.length_shift import learned_length
+from personatune.evaluation.signals.resampling import quantile
+from personatune.evaluation.signals.set_level import ENOUGH_REPLIES
 from personatune.sweeping.effects import Effect, ParameterEffects
 from personatune.sweeping.results import MeasuredSample, PointResult
 
@@ -58,7 +59,7 @@ def _lengths(results: Sequence[PointResult], effects: Sequence[ParameterEffects]
     for parameter in effects:
         for level in parameter.levels:
             words = [n for n, point in replies if level.low <= point.parameters[parameter.parameter] <= level.high]
-            if len(words) >= FEWEST and learned_length(words, training_words) is None:
+            if len(words) >= ENOUGH_REPLIES and learned_length(words, training_words) is None:
                 forced.append((parameter.parameter, level.label))
     free = [p.parameter for p in effects if p.parameter not in {name for name, _ in forced}]
     names = [name for name in free if name in _LENGTH_PARAMETERS] or free

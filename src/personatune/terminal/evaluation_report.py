@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from personatune.terminal.printable import Fitted
 from personatune.terminal.signal_report import rate_cell
@@ -65,3 +66,44 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         cells = [rate_cell(result.signals[signal.name]) for result in evaluation.contestants]
         table.add_row(signal.title, *cells)
     console.print(Fitted(table))
+    _print_together(evaluation, console)
+
+
+def _print_together(evaluation: Evaluation, console: Console) -> None:
+    """A second table: the chief figures of all replies together, with the remarks under it."""
+    from personatune.evaluation.together import as_text, common_data, interval_of, own_data
+
+    table = Table(title="All replies together")
+    table.add_column("figure")
+    for result in evaluation.contestants:
+        table.add_column(result.name, justify="right")
+    table.add_column("training data", justify="right")
+    remarks = []
+    for signal in evaluation.together:
+        found = [{f.name: f for f in result.figures.get(signal.name, ())} for result in evaluation.contestants]
+        for name in dict.fromkeys(name for figures in found for name in figures):
+            row = [figures.get(name) for figures in found]
+            present = [figure for figure in row if figure]
+            if not any(figure.headline or figure.remark for figure in present):
+                continue
+            data = common_data(present)
+            cells = [
+                f"{as_text(figure.value, figure.unit)} [dim]{interval_of(figure)}"
+                f"{'' if data else own_data(figure)}[/dim]"
+                if figure and figure.value is not None
+                else "-"
+                for figure in row
+            ]
+            table.add_row(Text(present[0].title), *cells, data)
+    for result in evaluation.contestants:
+        if not result.is_base:
+            remarks += [
+                f"{result.name}: {figure.remark}"
+                for found_of in result.figures.values()
+                for figure in found_of
+                if figure.remark
+            ]
+    if table.rows:
+        console.print(Fitted(table))
+    for remark in remarks:
+        console.print(f"- {remark}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from personatune.terminal.printable import Fitted, fitting, printable
 
 if TYPE_CHECKING:
     from personatune.evaluation.flagged import Flagged, FlaggedLine
+    from personatune.evaluation.signals.set_level import Figure
     from personatune.evaluation.signals.signal import Rate
 
 SHOWN = 20
@@ -38,6 +40,15 @@ def print_flagged(flagged: Flagged, console: Console) -> None:
         _print_reply(one, console)
     if len(worst) > SHOWN:
         console.print(f"\n... and {len(worst) - SHOWN} more: --json")
+
+
+def print_remarks(figures: Mapping[str, Sequence[Figure]], console: Console) -> None:
+    """What all replies together call for a look at."""
+    remarks = [figure.remark for found in figures.values() for figure in found if figure.remark]
+    if remarks:
+        console.print("\nall replies together:")
+    for remark in remarks:
+        console.print(Fitted(Text(f"- {printable(remark)}")))
 
 
 def rate_cell(rate: Rate) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from personatune.evaluation.results import quantile
+from personatune.evaluation.signals.resampling import quantile
 from personatune.terminal.live_area import LiveArea, Standing
 from personatune.terminal.printable import Fitted
 from personatune.terminal.quantities import duration

@@ -14,7 +14,8 @@ from evaluation_samples import CASES, HEAD, small_suite, talk
 from personatune.conversation import Message
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, Progress, evaluate, seed_for
-from personatune.evaluation.results import Evaluation, quantile
+from personatune.evaluation.results import Evaluation
+from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.suite import Suite
 from personatune.generation.contestant import Contestant
 from personatune.generation.engine import Request, Sample

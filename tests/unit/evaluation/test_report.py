@@ -95,7 +95,10 @@ def test_the_page_reaches_for_nothing_outside_itself(evaluation: Evaluation) -> 
     assert "url(" not in html and "@import" not in html
     page = Page(html)
     assert not [attributes for _, attributes in page.tags if "src" in attributes]
-    assert [attributes["href"] for _, attributes in page.tags if "href" in attributes] == ["#replies"]
+    links = [attributes["href"] or "" for _, attributes in page.tags if "href" in attributes]
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert links[0] == "#replies"
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
     policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None and policy.startswith("default-src 'none'") and "unsafe" not in policy
     assert not [attributes for _, attributes in page.tags if "style" in attributes]
@@ -119,6 +122,38 @@ def test_the_page_says_what_it_is_and_shows_every_measured_thing(evaluation: Eva
     for contestant in evaluation.contestants:
         for sample in contestant.samples:
             assert str(sample.sample.params.seed) in text
+
+
+def test_every_link_of_a_remark_leads_to_the_reply_that_it_is_about(tmp_path: Path) -> None:
+    suite = small_suite(tmp_path, HEAD + "defaults: {samples: 6}\n" + CASES)
+    long, short = " ".join(["word"] * 90) + ".", "Buns are warm, said the smaller mouse."
+    rambling = ScriptedEngine(lambda request: short if request.params.seed % 3 else f"{request.params.seed} {long}")
+    evaluation = evaluate(
+        [Contestant("a@r1", ScriptedEngine(lambda _: short)), Contestant("a@r2", rambling)], suite, conversations=DATA
+    )
+    html = render_report(evaluation, context())
+    figure = next(f for f in evaluation.contestants[1].figures["length_shift"] if f.name == "length_inside")
+    assert figure.replies
+    for place in figure.replies:
+        sample = evaluation.contestants[1].measured[place]
+        shown = re.search(rf'<blockquote id="reply-1-{place}"[^>]*>(.*?)</blockquote>', html)
+        assert shown is not None and shown[1] == sample.sample.reply
+        assert f'<a class="way" href="#reply-1-{place}">{sample.case} {sample.k + 1}' in html
+
+
+def test_all_replies_together_stand_beside_the_data_with_their_remarks(tmp_path: Path) -> None:
+    talks = [talk(f"Question {number}?", "So I went there. " + "word " * (number + 3) + "end.") for number in range(60)]
+    suite = small_suite(tmp_path, HEAD + "defaults: {samples: 4}\n" + CASES)
+    replies = ScriptedEngine(lambda request: "Buns! " + "word " * 30 + f"{request.params.seed}.")
+    base, tuned = Contestant("pip@base", replies), Contestant("pip@r1", replies, run="r1")
+    evaluation = evaluate([base, tuned], suite, conversations=talks)
+    text = re.sub(r"\s+", " ", "".join(Page(render_report(evaluation, context())).text))
+    together = text[text.index("All replies together") : text.index("Replies side by side")]
+    look = text[text.index("What to look at") : text.index("All replies together")]
+    remark = "Varies its length less than the data"
+    assert "Words, median pip@base 32 32 to 32 pip@r1 32 32 to 32 training data 38" in together
+    # The untrained base is not meant to be the character: its remarks are no pointers.
+    assert (together.count(remark), look.count(remark)) == (2, 1)
 
 
 def test_the_worst_case_comes_first(evaluation: Evaluation) -> None:
@@ -232,5 +267,6 @@ def test_every_text_colour_reaches_aa_on_its_ground(scheme: int) -> None:
     ]
     pairs += [(tone, f"{tone}-ground") for tone in ("grave", "look", "note")]
     pairs += [("ink", "mark"), ("ink", "faint"), ("ink", "look-ground"), ("focus", "paper"), ("look", "look-ground")]
+    pairs += [(text, "look-ground") for text in ("focus", *(f"c{n}" for n in range(6)))]
     for text, ground in pairs:
         assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)

@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 from swept import data_of, sweep_of, words_of
 
-from personatune.evaluation.signals.learned_length import learned_length
+from personatune.evaluation.signals.length_shift import learned_length
 from personatune.sweeping.page import render_page
 from personatune.sweeping.report import report_of
 

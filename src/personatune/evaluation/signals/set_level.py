@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from personatune.generation.engine import Sample
+from personatune.generation.params import GenerationParams
 
-Unit = Literal["share", "words", "percentile", "ratio"]
+Unit = Literal["share", "words", "percentile", "ratio", "per_100_words"]
+ENOUGH_REPLIES = 15
+"""Below this many replies nothing is said about how they vary or what they share."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,16 @@ class Figure:
     """What the value counts: `share` and `percentile` are from 0 to 1."""
     data: float | None = None
     """The same of the training data."""
+    base: float | None = None
+    """The same of the untrained base, where the two were compared prompt by prompt."""
+    p: float | None = None
+    """The p-value of the comparison with the data or the base, where a test was made."""
     remark: str | None = None
     """One plain sentence when there is something to look at, or the reason why there is no value; never a grade."""
     replies: tuple[int, ...] = ()
-    """The places, from 0, of the replies that the remark is about."""
+    """The places, from 0 among the samples that were measured, of the replies that it is about."""
+    headline: bool = False
+    """Whether a short list shows it also when there is nothing to remark."""
 
     def as_dict(self) -> dict[str, Any]:
         """The figure as records keep it."""
@@ -61,4 +70,56 @@ class SetSignal(Protocol):
 
     def figures(self, samples: Sequence[Sample]) -> tuple[Figure, ...]:
         """What was measured on these replies; empty when it does not apply to this persona."""
+        ...
+
+
+@dataclass(frozen=True)
+class AskedPrompt:
+    """One short prompt that is asked beside the suite."""
+
+    id: str
+    """`general-1`, `safety-1`."""
+    text: str
+    """What the user says."""
+    accept: tuple[str, ...] = ()
+    """Answers that are right, where there is a right answer."""
+    reject: tuple[str, ...] = ()
+    """Answers that are wrong, where a reply could name both."""
+
+
+class PairedSignal(Protocol):
+    """Asks prompts of its own and compares a contestant's replies with the untrained base's."""
+
+    @property
+    def name(self) -> str:
+        """The key in records."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        ...
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for people: what is measured."""
+        ...
+
+    @property
+    def kind(self) -> Literal["general", "safety"]:
+        """What its samples are kept as."""
+        ...
+
+    @property
+    def prompts(self) -> tuple[AskedPrompt, ...]:
+        """What is asked."""
+        ...
+
+    @property
+    def params(self) -> GenerationParams:
+        """How it is asked of everybody."""
+        ...
+
+    def figures(self, samples: Sequence[Sample], base: Sequence[Sample] | None) -> tuple[Figure, ...]:
+        """What was measured on one reply a prompt, in order; `base` is none for the base itself."""
         ...

@@ -66,6 +66,22 @@
       field("replies").scrollIntoView({ behavior: still ? "auto" : "smooth" });
     });
   }
+  // What a link leads to may be filtered out or folded away.
+  const uncover = () => {
+    const target = location.hash.length > 1 ? field(decodeURIComponent(location.hash.slice(1))) : null;
+    if (!target) return;
+    const item = target.closest(".case");
+    if (item && item.hidden) {
+      form.reset();
+      reorder();
+    }
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    target.scrollIntoView({ block: item ? "center" : "start" });
+  };
+  window.addEventListener("hashchange", uncover);
+  for (const way of document.querySelectorAll("a.way")) {
+    way.addEventListener("click", () => (way.hash === location.hash ? uncover() : undefined));
+  }
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
@@ -74,4 +90,5 @@
     }
   });
   reorder();
+  uncover();
 })();
