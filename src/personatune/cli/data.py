@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from personatune.cli.console import err, out, print_json
 
-app = App(name="personatune data", help="Look at conversations before training.", version_flags=[])
+app = App(name="personatune data", help="Look at conversations before training, and vary them.", version_flags=[])
 
 
 @app.command
@@ -63,6 +63,59 @@ def check(
 
         print_examination(examination, out())
     return 1 if examination.of_level("error") else 0
+
+
+@app.command
+def vary(
+    persona: str,
+    /,
+    *,
+    lengths: str,
+    data: Path | None = None,
+    to: Annotated[Path | None, Parameter(name="--out")] = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    go_on: tuple[str, ...] = (),
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Make a version of the conversations with replies of other lengths, so that the model does not learn one.
+
+    A wide range is filled evenly, by ratio; in a narrow one, all replies get nearly the same length. Replies are
+    trimmed at the end of a sentence, split where the user can ask for more, or merged. Nothing is left out
+    unsaid: every row comes from rows that it names as its origin, and trimmed words are counted.
+
+    Parameters
+    ----------
+    persona
+        A persona folder, or a built-in character.
+    lengths
+        The wanted lengths in words, as LOW..HIGH: 15..150, or 60..60 for one length.
+    data
+        Another conversations file than the persona's train.jsonl.
+    to
+        Where the new file goes; left out, beside train.jsonl with the lengths in its name.
+    overwrite
+        Replace the file if there is one.
+    seed
+        Another seed makes another version.
+    go_on
+        What the user says to hear the rest of a reply that was split, in the data's language; may come several
+        times. Left out, short English sentences, or ... where the data is not in English.
+    json_
+        Print one JSON object instead of a report.
+    """
+    from personatune.cli.references import open_persona
+    from personatune.cli.varying import Wish, vary_and_keep
+    from personatune.terminal.vary_report import next_command, print_varied
+
+    who = open_persona(persona, adopt=True)
+    wish = Wish(lengths=lengths, file=data or who.train_file, out=to, overwrite=overwrite, seed=seed, go_on=go_on)
+    kept = vary_and_keep(who, wish)
+    if json_:
+        print_json(kept.as_json())
+    else:
+        print_varied(kept.report, lengths, out())
+        out().print(f"\nwritten: {kept.file}\nnext:    {next_command(who.folder, kept.file)}", markup=False)
 
 
 def _counter(model: str | None, *, must: bool):  # type: ignore[no-untyped-def]
