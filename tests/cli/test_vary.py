@@ -7,11 +7,14 @@ from pathlib import Path
 
 from commands import QUICK, Run, assert_clear, contents
 
+from personatune.cli.evaluating import learned_by
+from personatune.conversation import Conversation
 from personatune.data.load import load, to_jsonl
 from personatune.data.version import version_of
+from personatune.persona import Persona
 from personatune.store.lineage import ancestors
 from personatune.store.store import Store
-from tiny_models import small_talk
+from tiny_models import small_talk, talk
 
 VARY = ("data", "vary", "dot", "--lengths", "8..30")
 
@@ -95,3 +98,32 @@ def test_a_file_elsewhere_is_named_whole(dot: Path, tiny_gemma: Path, run: Run) 
 
     assert (made["data"]["file"], made["data"]["rows"]) == (str(elsewhere.resolve()), 12)
     assert_clear(run("train", "dot", "--data", "nothing.jsonl", "--model", tiny_gemma), "nothing.jsonl")
+
+
+def test_an_evaluation_measures_a_run_by_the_conversations_it_learned_from(
+    dot: Path, tiny_gemma: Path, run: Run
+) -> None:
+    learned = dot / "learned.jsonl"
+    rows = small_talk(12, seed=5)
+    learned.write_text(to_jsonl(rows), "utf-8")
+    assert run("train", "dot", "--data", learned, "--model", tiny_gemma, *QUICK).code == 0
+    persona = Persona.open(dot)
+    present = load(dot / "train.jsonl")
+    for _ in range(2):  # from the file, and from the store once the file is gone
+        own, others = learned_by(persona, ["r1"])
+        assert [row.messages for row in own] == [row.messages for row in rows]
+        assert [row.messages for row in others] == [row.messages for row in present]
+        learned.unlink(missing_ok=True)
+    assert learned_by(persona, []) == (present, [])
+
+
+def test_a_prompt_of_the_suite_that_a_run_learned_from_another_file_is_a_leak(
+    dot: Path, tiny_gemma: Path, run: Run
+) -> None:
+    rows = [
+        *small_talk(8, seed=5),
+        Conversation(messages=talk("I lost my hat.", "Look up.")),
+    ]
+    (dot / "learned.jsonl").write_text(to_jsonl(rows), "utf-8")
+    assert run("train", "dot", "--data", "dot/learned.jsonl", "--model", tiny_gemma, *QUICK).code == 0
+    assert_clear(run("evaluate", "dot@r1", "--device", "cpu"), "hat")

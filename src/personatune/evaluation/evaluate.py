@@ -38,6 +38,8 @@ class EvaluationOptions(BaseModel):
     """Generation parameters that override the suite's and the contestants'."""
     allow_leak: bool = False
     """Ask prompts too that stand in the training data."""
+    also_learned: tuple[Conversation, ...] = ()
+    """Other conversations that contestants learned from: prompts in them leak, and reciting them counts."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def evaluate(
     options = options or EvaluationOptions()
     _refuse_bad_parameters(options)
     if not options.allow_leak:
-        _refuse_leaks(suite, conversations)
-    signals = signals_for(conversations)
+        _refuse_leaks(suite, [*conversations, *options.also_learned])
+    signals = signals_for(conversations, options.also_learned)
     results: list[ContestantResult] = []
     for contestant in contestants:
         contestant = replace(contestant, name=_free_name(contestant.name, [r.name for r in results]))

@@ -13,6 +13,7 @@ from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.signals.turn_leak import TurnLeak
 
 
-def signals_for(conversations: Sequence[Conversation]) -> tuple[Signal, ...]:
-    """Every signal, calibrated on a persona's own training data."""
-    return (Finished(), Empty(), TurnLeak(conversations), Loop(), Copying(conversations))
+def signals_for(conversations: Sequence[Conversation], also_learned: Sequence[Conversation] = ()) -> tuple[Signal, ...]:
+    """Every signal, calibrated on a persona's own training data; what was also learned can be leaked and recited."""
+    learned = [*conversations, *also_learned]
+    return (Finished(), Empty(), TurnLeak(learned), Loop(), Copying(conversations, also_learned))

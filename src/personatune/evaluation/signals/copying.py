@@ -52,15 +52,17 @@ class Copying:
     kind: ClassVar[SignalKind] = "warning"
     good: ClassVar[bool] = False
 
-    def __init__(self, conversations: Sequence[Conversation]) -> None:
+    def __init__(self, conversations: Sequence[Conversation], also_learned: Sequence[Conversation] = ()) -> None:
+        """`also_learned` can be recited too, but does not count for the limit: a version of the data repeats it."""
         rows: dict[tuple[str, ...], _Row] = {}
-        for number, conversation in enumerate(conversations, start=1):
+        for number, conversation in enumerate([*conversations, *also_learned], start=1):
             name = str(conversation.source) if conversation.source else f"row {number} of the training data"
             for reply in conversation.replies:
                 reply_words = words(reply)
                 rows.setdefault(reply_words, _Row(reply_words, name))
         self._rows = list(rows.values())
-        self.limit = max(NATURAL_RUN, longest_shared_run([row.words for row in self._rows]))
+        own = {words(reply): None for conversation in conversations for reply in conversation.replies}
+        self.limit = max(NATURAL_RUN, longest_shared_run(list(own)))
         """The longest run, in words, that counts as natural."""
         self._index: dict[tuple[str, ...], tuple[int, int]] = {}
         size = self.limit + 1
