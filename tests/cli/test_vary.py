@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from commands import QUICK, Run, assert_clear, contents
 
+from chat_server import Answer, fails, says, serving
 from personatune.cli.evaluating import learned_by
 from personatune.conversation import Conversation
 from personatune.data.load import load, to_jsonl
@@ -127,3 +131,41 @@ def test_a_prompt_of_the_suite_that_a_run_learned_from_another_file_is_a_leak(
     (dot / "learned.jsonl").write_text(to_jsonl(rows), "utf-8")
     assert run("train", "dot", "--data", "dot/learned.jsonl", "--model", tiny_gemma, *QUICK).code == 0
     assert_clear(run("evaluate", "dot@r1", "--device", "cpu"), "hat")
+
+
+def rewritten(body: dict[str, Any], number: int) -> Answer:
+    found = re.search(r"about (\d+) words", body["messages"][-1]["content"])
+    assert found
+    return says(" ".join([f"Hum{number}"] * (int(found[1]) - 1)) + " ho.")
+
+
+@pytest.mark.enable_socket
+def test_vary_with_a_model_goes_on_where_it_was_interrupted(dot: Path, run: Run) -> None:
+    with serving(lambda body, n: fails(400, "out of money") if n == 6 else rewritten(body, n)) as server:
+        command = (*VARY, "--with", server.address, "--model", "tiny")
+        assert_clear(run(*command), "out of money")
+        assert not (dot / "train-8-30.jsonl").exists()
+        made = run(*command, "--json").json
+        asked = len(server.asked)
+
+    assert made["operations"].keys() <= {"rewrite", "keep"}
+    assert (made["inside"], made["not_rewritten"]) == (made["after"]["n"], {})
+    assert asked == 1 + len({json.dumps(body) for body in server.asked})
+    assert not list((dot / ".personatune" / "rewriting").iterdir())
+
+
+@pytest.mark.enable_socket
+def test_rows_whose_answers_cannot_be_used_are_named(dot: Path, run: Run) -> None:
+    with serving(lambda *_: says("**No.**")) as server:
+        outcome = run(*VARY, "--with", server.address, "--model", "tiny")
+
+    assert outcome.code == 0
+    assert "not rewritten, cut instead:" in outcome.out and "markdown" in outcome.out
+    assert "rewritten: " in outcome.err
+
+
+def test_a_model_elsewhere_is_not_asked_offline_and_needs_a_name(dot: Path, run: Run) -> None:
+    assert_clear(run(*VARY, "--with", "https://api.example.com/v1"), "--model")
+    assert_clear(run(*VARY, "--model", "tiny"), "--with")
+    assert_clear(run(*VARY, "--with", "https://api.example.com/v1", "--model", "m", "--offline"), "offline")
+    assert_clear(run(*VARY, "--with", "localhost:8080", "--model", "m"), "localhost:8080")

@@ -1,4 +1,4 @@
-"""personatune data: look at conversations before training."""
+"""personatune data: look at conversations before training, vary them, compare their versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from cyclopts import App, Parameter
 
 from personatune.cli.console import err, out, print_json
 
-app = App(name="personatune data", help="Look at conversations before training, and vary them.", version_flags=[])
+app = App(
+    name="personatune data",
+    help="Look at conversations before training, vary them, compare their versions.",
+    version_flags=[],
+)
 
 
 @app.command
@@ -76,6 +80,8 @@ def vary(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     go_on: tuple[str, ...] = (),
+    with_: Annotated[str | None, Parameter(name="--with")] = None,
+    model: str | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Make a version of the conversations with replies of other lengths, so that the model does not learn one.
@@ -101,21 +107,63 @@ def vary(
     go_on
         What the user says to hear the rest of a reply that was split, in the data's language; may come several
         times. Left out, short English sentences, or ... where the data is not in English.
+    with_
+        The address of a server with a model that rewrites the replies instead, up to /v1: any that speaks OpenAI's
+        chat completions, on this machine or elsewhere. Your conversations are sent there. A key is taken from
+        PERSONATUNE_API_KEY or OPENAI_API_KEY.
+    model
+        The model's name on that server.
     json_
         Print one JSON object instead of a report.
     """
     from personatune.cli.references import open_persona
     from personatune.cli.varying import Wish, vary_and_keep
+    from personatune.errors import UsageError
+    from personatune.generation.remote import Server
     from personatune.terminal.vary_report import next_command, print_varied
 
+    if (with_ is None) != (model is None):
+        raise UsageError("--with and --model belong together", fix="--with http://localhost:8080/v1 --model NAME")
+    server = Server(with_, model) if with_ is not None and model is not None else None
     who = open_persona(persona, adopt=True)
-    wish = Wish(lengths=lengths, file=data or who.train_file, out=to, overwrite=overwrite, seed=seed, go_on=go_on)
-    kept = vary_and_keep(who, wish)
+    wish = Wish(lengths, data or who.train_file, to, overwrite, seed, go_on, server)
+    kept = vary_and_keep(who, wish, err())
     if json_:
         print_json(kept.as_json())
     else:
         print_varied(kept.report, lengths, out())
         out().print(f"\nwritten: {kept.file}\nnext:    {next_command(who.folder, kept.file)}", markup=False)
+
+
+@app.command
+def diff(
+    first: str,
+    second: str,
+    /,
+    *,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Show which rows two states of the conversations do not share: added, removed, changed, moved.
+
+    Parameters
+    ----------
+    first
+        A file, a persona (as it is now), a run (what it learned from: pip@r1), or the start of a data version's hash.
+    second
+        The same; r3 or a hash alone belongs to the same persona.
+    json_
+        Print one JSON object.
+    """
+    from personatune.cli.data_states import two_states
+    from personatune.data.diff import diff as compare
+
+    found = compare(*two_states(first, second))
+    if json_:
+        print_json({"first": first, "second": second, **found.model_dump(mode="json")})
+    else:
+        from personatune.terminal.data_diff import print_diff
+
+        print_diff(found, (first, second), out())
 
 
 def _counter(model: str | None, *, must: bool):  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -18,9 +18,16 @@ from personatune.data.load import load, to_jsonl
 from personatune.data.vary import Lengths, Varied, VaryReport, report_on, vary
 from personatune.data.version import row_hash, version_of
 from personatune.errors import DataError, UsageError
+from personatune.generation.remembered import RememberedEngine
+from personatune.generation.remote import RemoteEngine, Server
+from personatune.generation.rewriting import Rewriting, rewrite
 from personatune.persona import Persona
 from personatune.store.records import DatasetVersion
 from personatune.store.store import Store
+from personatune.terminal.vary_report import RewritingProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _RANGE = re.compile(r"(\d{1,6})(?:\s*(?:\.\.+|…)\s*(\d{1,6}))?")
 
@@ -41,6 +48,8 @@ class Wish:
     """Where chance comes from."""
     go_on: Sequence[str]
     """What the user says to hear the rest."""
+    server: Server | None = None
+    """The model that rewrites; none to cut and join only."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,11 @@ class Kept:
         return {**where, **self.report.model_dump(mode="json")}
 
 
-def vary_and_keep(persona: Persona, wish: Wish) -> Kept:
-    """Vary, write the file, record both data versions; whatever is wrong is said before anything is written."""
+def vary_and_keep(persona: Persona, wish: Wish, console: Console) -> Kept:
+    """Vary, write the file, record both data versions; whatever is wrong is said before anything is written.
+
+    Answers of a model are kept until the file is written, so that the same command goes on after an interruption.
+    """
     wanted = lengths_of(wish.lengths)
     place = wish.out or persona.folder / f"{wish.file.stem}-{wanted.low}-{wanted.high}.jsonl"
     if place.is_dir():
@@ -72,7 +84,20 @@ def vary_and_keep(persona: Persona, wish: Wish) -> Kept:
             fix=f"{faults[0].remedy}   all findings: personatune data check {wish.file}",
         )
     _refuse_to_lose(place, wish, [wish.file, persona.train_file])
-    made = vary(conversations, wanted, seed=wish.seed, go_on=wish.go_on)
+    answers: Path | None = None
+    if wish.server:
+        engine = RemoteEngine(wish.server)
+        same = (wish.server.address, wish.server.model, version_of(conversations), str(wanted), str(wish.seed))
+        answers = persona.store_file.parent / "rewriting" / f"{files.content_hash(*same)[:16]}.jsonl"
+        try:
+            with RewritingProgress(console) as progress:
+                how = Rewriting(wanted, wish.seed, wish.go_on, progress)
+                made = rewrite(conversations, RememberedEngine(engine, answers), how)
+        except KeyboardInterrupt:
+            console.print("\nthe answers so far are kept; the same command goes on from there", markup=False)
+            raise
+    else:
+        made = vary(conversations, wanted, seed=wish.seed, go_on=wish.go_on)
     _write(place, made, overwrite=wish.overwrite)
     varied = [row.conversation for row in made]
     parent, version = version_of(conversations), version_of(varied)
@@ -80,6 +105,8 @@ def vary_and_keep(persona: Persona, wish: Wish) -> Kept:
         _record(store, conversations, DatasetVersion(id=parent, rows=len(conversations), source=wish.file.name))
         if version != parent:
             _record(store, varied, DatasetVersion(id=version, rows=len(varied), source=place.name, parent=parent))
+    if answers:
+        answers.unlink(missing_ok=True)
     return Kept(report_on(conversations, made, wanted), place, version, parent)
 
 

@@ -67,11 +67,14 @@ class Varied:
     """keep, trim, split, merge, rewrite, or several of them, as in merge+trim."""
     trimmed: int = 0
     """How many words of those rows it does not say."""
+    not_rewritten: str = ""
+    """Why a model's answer was not taken, where one was asked for and the row was cut instead."""
 
     def to_json(self) -> str:
         """The row as a JSON line, with its `origin` beside the messages."""
         rows: dict[str, Any] = {"row": self.rows[0]} if len(self.rows) == 1 else {"rows": list(self.rows)}
-        origin = {"vary": self.operation, **rows, **({"trimmed_words": self.trimmed} if self.trimmed else {})}
+        more = {"trimmed_words": self.trimmed, "not_rewritten": self.not_rewritten}
+        origin = {"vary": self.operation, **rows, **{key: value for key, value in more.items() if value}}
         return json.dumps({"messages": self.conversation.as_dicts(), "origin": origin}, ensure_ascii=False)
 
 
@@ -109,6 +112,8 @@ class VaryReport(BaseModel):
     """How many replies have a wanted length."""
     outside: tuple[Outside, ...]
     """Those that have not."""
+    not_rewritten: dict[str, int]
+    """Why answers of a model were not taken, and of how many new rows."""
 
 
 def vary(
@@ -149,6 +154,7 @@ def report_on(before: Sequence[Conversation], after: Sequence[Varied], wanted: L
         trimmed=sum(varied.trimmed for varied in after),
         inside=lengths.n - len(outside),
         outside=tuple(outside),
+        not_rewritten=dict(Counter(varied.not_rewritten for varied in after if varied.not_rewritten).most_common()),
     )
 
 

@@ -1,9 +1,12 @@
-"""What became of the lengths, in a terminal: before and after, what was done, what was lost, what is left outside."""
+"""Varying in a terminal: progress of a rewriting; lengths before and after, what was done, lost and left outside."""
 
 from __future__ import annotations
 
 import shlex
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from rich import box
 from rich.console import Console
@@ -14,7 +17,9 @@ from personatune.data.findings import counted
 from personatune.data.lengths import WordLengths
 from personatune.data.vary import VaryReport
 from personatune.terminal.data_report import histogram
+from personatune.terminal.live_area import LiveArea, Standing
 from personatune.terminal.printable import Fitted, fitting
+from personatune.terminal.quantities import roughly
 
 _WIDEST_PLOT = 80
 _SHOWN_OUTSIDE = 10
@@ -39,6 +44,8 @@ def print_varied(report: VaryReport, wanted: str, console: Console) -> None:
     for operation, rows in report.operations.items():
         meaning = "; ".join(_MEANING.get(part, part) for part in operation.split("+"))
         console.print(f"{operation:<{width}}  {counted(rows, 'row'):>9}  {meaning}", markup=False)
+    for reason, rows in report.not_rewritten.items():
+        console.print(f"not rewritten, cut instead: {counted(rows, 'row')}: the answer could not be used, {reason}")
     share = report.trimmed / report.words if report.words else 0.0
     console.print(f"\ntrimmed: {report.trimmed:,} of {counted(report.words, 'word')} ({share:.1%})", markup=False)
     inside = f"{report.inside:,} of {counted(report.after.n, 'reply', 'replies')} have {wanted} words"
@@ -49,6 +56,35 @@ def print_varied(report: VaryReport, wanted: str, console: Console) -> None:
         more = f", ... and {rest:,} more" if rest > 0 else ""
         line = f"outside, as no sentence ends in the right place: {', '.join(shown)}{more}"
         console.print(Text(fitting(line, console.encoding)), style="dim")
+
+
+class RewritingProgress:
+    """A bar with the time left while a model rewrites; a line now and then elsewhere."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._area, self._clock = LiveArea(console), clock
+        self._begun: tuple[float, int] | None = None
+
+    def __enter__(self) -> RewritingProgress:
+        self._area.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._area.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many answers are there."""
+        now = self._clock()
+        if self._begun is None or now - self._begun[0] < 0.5:  # what was kept from before comes at once
+            self._begun = (self._begun or (now, 0))[0], done
+        since, before = self._begun
+        left = ""
+        if done > before and now > since:
+            left = f"{roughly((now - since) / (done - before) * (total - done))} left"
+        what = f"rewritten: {done:,} of {total:,}"
+        fraction = done / total if total else 1.0
+        facts = (left,) if left else ()
+        self._area.progress(Standing(what, fraction, facts=facts, title="rewriting"), at_once=done == total)
 
 
 def next_command(persona: Path, made: Path) -> str:
