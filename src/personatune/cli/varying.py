@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"(\d{1,6})(?:\s*(?:\.\.+|…)\s*(\d{1,6}))?")
 
+_MANY = 2000
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -97,6 +99,8 @@ def vary_and_keep(persona: Persona, wish: Wish, console: Console) -> Kept:
             console.print("\nthe answers so far are kept; the same command goes on from there", markup=False)
             raise
     else:
+        if len(conversations) > _MANY:
+            console.print(f"cutting and joining {len(conversations):,} rows; some minutes", markup=False)
         made = vary(conversations, wanted, seed=wish.seed, go_on=wish.go_on)
     _write(place, made, overwrite=wish.overwrite)
     varied = [row.conversation for row in made]

@@ -221,7 +221,7 @@ class _Recutter:
         self._counts = [0] * bins
         # Where the range is so narrow that few sentences can end in it, a near miss must not cost as much as a far one.
         self._miss = 1.0 if wanted.high >= _MOST_CHANGED * wanted.low else 0.0
-        self._longest = max(2 * wanted.high, wanted.high + 10)
+        self._longest = wanted.high + wanted.high // 4 + 10
 
     def run(self, groups: list[_Group]) -> None:
         for group in groups:

@@ -191,7 +191,14 @@ def test_lengths_that_make_no_sense_are_refused(low: int, high: int):
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("one two  three", 3), ("你好，我是猫。", 6), ("今日はGemmaです", 6), ("안녕 하세요", 2), ("", 0), ("Höi — du", 3)],
+    [
+        ("one two  three", 3),
+        ("你好，我是猫。", 5),
+        ("今日はGemmaです", 6),
+        ("안녕 하세요", 2),
+        ("", 0),
+        ("Höi — du", 3),
+    ],
 )
 def test_words_of_scripts_without_spaces_are_counted_singly(text: str, count: int):
     assert word_count(text) == count
