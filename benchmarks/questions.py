@@ -30,8 +30,8 @@ from personatune.data.load import load, to_jsonl
 from personatune.data.render import render
 from personatune.data.vary import Lengths, vary
 from personatune.data.version import version_of
-from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.signals import set_signals_for, signals_for
+from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.suite import load_suite
 from personatune.generation.contestants import default_opening
 from personatune.models.load import load_run, load_tokenizer

@@ -1,4 +1,4 @@
-"""personatune data: look at conversations before training."""
+"""personatune data: look at conversations before training, vary them, compare their versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from cyclopts import App, Parameter
 
 from personatune.cli.console import err, out, print_json
 
-app = App(name="personatune data", help="Look at conversations before training.", version_flags=[])
+app = App(
+    name="personatune data",
+    help="Look at conversations before training, vary them, compare their versions.",
+    version_flags=[],
+)
 
 
 @app.command
@@ -63,6 +67,103 @@ def check(
 
         print_examination(examination, out())
     return 1 if examination.of_level("error") else 0
+
+
+@app.command
+def vary(
+    persona: str,
+    /,
+    *,
+    lengths: str,
+    data: Path | None = None,
+    to: Annotated[Path | None, Parameter(name="--out")] = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    go_on: tuple[str, ...] = (),
+    with_: Annotated[str | None, Parameter(name="--with")] = None,
+    model: str | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Make a version of the conversations with replies of other lengths, so that the model does not learn one.
+
+    A wide range is filled evenly, by ratio; in a narrow one, all replies get nearly the same length. Replies are
+    trimmed at the end of a sentence, split where the user can ask for more, or merged. Nothing is left out
+    unsaid: every row comes from rows that it names as its origin, and trimmed words are counted.
+
+    Parameters
+    ----------
+    persona
+        A persona folder, or a built-in character.
+    lengths
+        The wanted lengths in words, as LOW..HIGH: 15..150, or 60..60 for one length.
+    data
+        Another conversations file than the persona's train.jsonl.
+    to
+        Where the new file goes; left out, beside train.jsonl with the lengths in its name.
+    overwrite
+        Replace the file if there is one.
+    seed
+        Another seed makes another version.
+    go_on
+        What the user says to hear the rest of a reply that was split, in the data's language; may come several
+        times. Left out, short English sentences, or ... where the data is not in English.
+    with_
+        The address of a server with a model that rewrites the replies instead, up to /v1: any that speaks OpenAI's
+        chat completions, on this machine or elsewhere. Your conversations are sent there. A key is taken from
+        PERSONATUNE_API_KEY or OPENAI_API_KEY.
+    model
+        The model's name on that server.
+    json_
+        Print one JSON object instead of a report.
+    """
+    from personatune.cli.references import open_persona
+    from personatune.cli.varying import Wish, vary_and_keep
+    from personatune.errors import UsageError
+    from personatune.generation.remote import Server
+    from personatune.terminal.vary_report import next_command, print_varied
+
+    if (with_ is None) != (model is None):
+        raise UsageError("--with and --model belong together", fix="--with http://localhost:8080/v1 --model NAME")
+    server = Server(with_, model) if with_ is not None and model is not None else None
+    who = open_persona(persona, adopt=True)
+    wish = Wish(lengths, data or who.train_file, to, overwrite, seed, go_on, server)
+    kept = vary_and_keep(who, wish, err())
+    if json_:
+        print_json(kept.as_json())
+    else:
+        print_varied(kept.report, lengths, out())
+        out().print(f"\nwritten: {kept.file}\nnext:    {next_command(who.folder, kept.file)}", markup=False)
+
+
+@app.command
+def diff(
+    first: str,
+    second: str,
+    /,
+    *,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Show which rows two states of the conversations do not share: added, removed, changed, moved.
+
+    Parameters
+    ----------
+    first
+        A file, a persona (as it is now), a run (what it learned from: pip@r1), or the start of a data version's hash.
+    second
+        The same; r3 or a hash alone belongs to the same persona.
+    json_
+        Print one JSON object.
+    """
+    from personatune.cli.data_states import two_states
+    from personatune.data.diff import diff as compare
+
+    found = compare(*two_states(first, second))
+    if json_:
+        print_json({"first": first, "second": second, **found.model_dump(mode="json")})
+    else:
+        from personatune.terminal.data_diff import print_diff
+
+        print_diff(found, (first, second), out())
 
 
 def _counter(model: str | None, *, must: bool):  # type: ignore[no-untyped-def]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.cli.references import parse
 from personatune.cli.runs import kept_as, open_store
-from personatune.data.load import load
+from personatune.conversation import Conversation
+from personatune.data.load import load, load_lenient
+from personatune.data.version import row_hash, version_of
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate
 from personatune.evaluation.report import ReportContext, write_report
@@ -79,11 +81,11 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     if wish.first is not None:
         single = [case for case in suite.cases if len(case.turns) == 1]
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
-    conversations = load(persona.train_file)
+    conversations, also_learned = learned_by(persona, [name for name in names if name.startswith("r")])
+    options = wish.options.model_copy(update={"also_learned": tuple(also_learned)})
     compute = choose(wish.device)
     # A quick look does without the second model.
     missing = None if wish.first is not None else embedder.missing()
-    options = wish.options
     if wish.first is None and missing is None:
         console.print("reading what the questions and answers of the training data are about ...")
         options = options.model_copy(update={"embed": embedder.open_embedder()})
@@ -112,6 +114,42 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     kept = _keep(persona, names, evaluation, path, wish.report)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
+
+
+def learned_by(persona: Persona, runs: Sequence[str]) -> tuple[list[Conversation], list[Conversation]]:
+    """What the first run learned from, and what else the others did or stands in the persona's file now.
+
+    Read from the run's file while it says the same, from the store when it does not; without runs, and for runs
+    whose conversations nobody has any more, from the persona's file.
+    """
+    present = load(persona.train_file)
+    found = {version_of(present): present}
+    order: list[str] = []
+    for run in runs:
+        data = manifest.read(persona.runs_folder / run).get("data") or {}
+        version = str(data.get("version"))
+        if version not in found and (rows := _rows_of(persona, version, str(data.get("file")))):
+            found[version] = rows
+        if version in found:
+            order.append(version)
+    first = order[0] if order else next(iter(found))
+    own = found.pop(first)
+    known = {row_hash(conversation) for conversation in own}
+    others = {row_hash(conversation): conversation for rows in found.values() for conversation in rows}
+    return own, [conversation for key, conversation in others.items() if key not in known]
+
+
+def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
+    if (place := persona.folder / file).is_file():
+        rows = load_lenient(place).conversations
+        if version_of(rows) == version:
+            return rows
+    with open_store(persona) as store:
+        try:
+            kept = store.dataset_rows(version)
+        except UsageError:
+            return []
+    return [Conversation.model_validate_json(text) for _, text in kept]
 
 
 def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:

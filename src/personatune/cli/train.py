@@ -25,6 +25,7 @@ def train(
     *,
     keys: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
     recipe: Path | None = None,
+    data: Path | None = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -36,6 +37,8 @@ def train(
         A persona folder, or a built-in character (pip, keeper).
     recipe
         A TOML file with recipe keys; flags win over it, and it wins over [training] in persona.toml.
+    data
+        Learn from another conversations file than the persona's train.jsonl.
     fresh
         Begin a new run even when an interrupted one could go on.
     json_
@@ -47,7 +50,7 @@ def train(
     from personatune.training.recipe import read_recipe
 
     who = open_persona(persona, adopt=True)
-    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, fresh=fresh)
+    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, data=data, fresh=fresh)
     if json_:
         print_json(facts(run))
     elif run.finished:
@@ -59,7 +62,7 @@ def train(
     return 0
 
 
-def run_shown(who: Persona, *layers: dict[str, Any], fresh: bool = False) -> Run:
+def run_shown(who: Persona, *layers: dict[str, Any], data: Path | None = None, fresh: bool = False) -> Run:
     """Train with progress on stderr; the recipe's `layers` lie over [training] in persona.toml. Ctrl-C pauses."""
     from personatune.cli.console import err
     from personatune.persona import PERSONA_FILE
@@ -75,7 +78,7 @@ def run_shown(who: Persona, *layers: dict[str, Any], fresh: bool = False) -> Run
     before = signal.signal(signal.SIGINT, lambda *_: _pause(stop))
     try:
         with TrainingProgress(err()) as progress:
-            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh))
+            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh, data=data))
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 _APOSTROPHES = re.compile(r"['’‘`´]")
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _NOT_WORDS = re.compile(r"[\W_]+")
 
 
@@ -19,5 +20,7 @@ def normalised(text: str) -> str:
 
 
 def word_count(text: str) -> int:
-    """The number of words: stretches between whitespace."""
-    return len(text.split())
+    """The number of words: stretches between whitespace; Han and kana, which are written without it, count singly."""
+    if text.isascii() or not _UNSPACED.search(text):
+        return len(text.split())
+    return len(_UNSPACED.findall(text)) + sum(any(map(str.isalnum, part)) for part in _UNSPACED.sub(" ", text).split())

@@ -44,6 +44,8 @@ class EvaluationOptions(BaseModel):
     """Makes vectors of texts, for the off-topic signal; without it there is none."""
     general: bool = False
     """Ask everybody thirty short general and harmful prompts too, which are compared with the untrained base."""
+    also_learned: tuple[Conversation, ...] = ()
+    """Other conversations that contestants learned from: prompts in them leak, and reciting them counts."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def evaluate(
     options = options or EvaluationOptions()
     _refuse_bad_parameters(options)
     if not options.allow_leak:
-        _refuse_leaks(suite, conversations)
-    calibrated = calibrate(conversations, embed=options.embed, name=suite.character)
+        _refuse_leaks(suite, [*conversations, *options.also_learned])
+    calibrated = calibrate(conversations, also_learned=options.also_learned, embed=options.embed, name=suite.character)
     signals, set_signals = calibrated.signals, set_signals_for(conversations, suite)
     asked = paired_signals() if options.general else ()
     results: list[ContestantResult] = []

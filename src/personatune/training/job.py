@@ -28,6 +28,13 @@ class Inputs:
     conversations: Sequence[Conversation]
     source: ModelSource
     compute: Compute
+    file: Path
+    """Where the conversations were read."""
+
+    def named(self, persona: Persona) -> str:
+        """The file from the persona's folder, which may be moved; a file outside it with its whole path."""
+        folder, file = persona.folder.resolve(), self.file.resolve()
+        return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
 @dataclass
@@ -60,7 +67,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
             return Job(record.name, folder, resolved, made, resumed=True)
     store.add_dataset(
-        DatasetVersion(id=version, rows=len(inputs.conversations), source=persona.train_file.name),
+        DatasetVersion(id=version, rows=len(inputs.conversations), source=inputs.named(persona)),
         [(row_hash(c), to_jsonl([c]).strip()) for c in inputs.conversations],
     )
     name = store.next_run_name()
@@ -72,7 +79,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "status": "training",
         "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
         "fingerprint": fingerprint,
-        "data": {"version": version, "file": persona.train_file.name, "rows": len(inputs.conversations)},
+        "data": {"version": version, "file": inputs.named(persona), "rows": len(inputs.conversations)},
         "system_prompt": shared_system_prompt(inputs.conversations),
         "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
         "model": {

@@ -44,6 +44,8 @@ class TrainOptions:
     """Set it to pause the run after the step it is in."""
     fresh: bool = False
     """Begin a new run even when an interrupted one could go on."""
+    data: Path | None = None
+    """Another conversations file than the persona's `train.jsonl`."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,12 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     recipe, options = recipe or Recipe(), options or TrainOptions()
     listen = options.listen
     started = time.monotonic()
-    conversations = load(persona.train_file)
-    refuse_unsound(conversations, persona.folder)
+    conversations = load(options.data or persona.train_file)
+    refuse_unsound(conversations, options.data or persona.folder)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
     compute = choose(recipe.device, recipe.dtype)
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
-    inputs = Inputs(conversations, source, compute)
+    inputs = Inputs(conversations, source, compute, options.data or persona.train_file)
     parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
     from personatune.models import vocabulary
     from personatune.training.probe import probe
@@ -112,8 +114,8 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     return Run(job.name, job.folder, job.manifest)
 
 
-def refuse_unsound(conversations: Sequence[Conversation], folder: Path) -> None:
-    """Raise `DataError` for rows that cannot be trained on, as the data doctor finds them."""
+def refuse_unsound(conversations: Sequence[Conversation], what: Path) -> None:
+    """Raise `DataError` for rows that cannot be trained on, as `personatune data check` with `what` shows them."""
     errors = unsound(conversations)
     if errors:
         first = errors[0]
@@ -121,7 +123,7 @@ def refuse_unsound(conversations: Sequence[Conversation], folder: Path) -> None:
         raise DataError(
             f"{first.message}{more}",
             where=", ".join(first.places[:5]),
-            fix=f"{first.remedy}   all findings: personatune data check {folder}",
+            fix=f"{first.remedy}   all findings: personatune data check {what}",
         )
 
 

@@ -235,3 +235,16 @@ def test_words_and_where_they_stand() -> None:
     assert words("我要3个") == ("我", "要", "3", "个")
     assert span_of_words("Oh, don’t stop!", 1, 2) == (4, 14)
     assert ends_a_sentence("Yes… ") and not ends_a_sentence("Yes,")
+
+
+def test_what_was_also_learned_can_be_recited_and_does_not_raise_the_limit():
+    reply = " ".join(f"word{number}" for number in range(40))
+    own = [talk("Tell me.", reply), talk("And?", "Something else.")]
+    version = [talk("Tell me.", " ".join(reply.split()[:20])), *own[1:]]
+    other = talk("Why?", " ".join(f"other{number}" for number in range(30)))
+
+    copying = Copying(own, [*version, other])
+
+    assert copying.limit == Copying(own).limit
+    assert copying.longest_run(words(other.replies[0])) is not None
+    assert Copying(own).longest_run(words(other.replies[0])) is None

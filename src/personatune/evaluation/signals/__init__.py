@@ -43,18 +43,23 @@ class Calibrated:
 
 
 def calibrate(
-    conversations: Sequence[Conversation], *, embed: Embed | None = None, name: str | None = None
+    conversations: Sequence[Conversation],
+    *,
+    also_learned: Sequence[Conversation] = (),
+    embed: Embed | None = None,
+    name: str | None = None,
 ) -> Calibrated:
     """Every signal, calibrated on a persona's own training data.
 
-    `embed` makes vectors of texts; without it there is no off-topic signal. `name` is the character's.
+    What was `also_learned` can be leaked and recited, and calibrates nothing. `embed` makes vectors of texts; without
+    it there is no off-topic signal. `name` is the character's.
     """
     signals: list[Signal] = [
         Finished(conversations),
         Empty(conversations),
-        TurnLeak(conversations, name),
+        TurnLeak([*conversations, *also_learned], name),
         Loop(conversations),
-        Copying(conversations),
+        Copying(conversations, also_learned),
         BreaksCharacter(conversations),
     ]
     if embed is None:
@@ -65,11 +70,9 @@ def calibrate(
     return Calibrated((*signals, off_topic))
 
 
-def signals_for(
-    conversations: Sequence[Conversation], *, embed: Embed | None = None, name: str | None = None
-) -> tuple[Signal, ...]:
-    """The signals alone."""
-    return calibrate(conversations, embed=embed, name=name).signals
+def signals_for(conversations: Sequence[Conversation], also_learned: Sequence[Conversation] = ()) -> tuple[Signal, ...]:
+    """The signals that need no second model."""
+    return calibrate(conversations, also_learned=also_learned).signals
 
 
 def set_signals_for(conversations: Sequence[Conversation], suite: Suite | None = None) -> tuple[SetSignal, ...]:

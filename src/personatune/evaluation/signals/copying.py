@@ -65,15 +65,17 @@ class Copying:
     kind: ClassVar[SignalKind] = "warning"
     good: ClassVar[bool] = False
 
-    def __init__(self, conversations: Sequence[Conversation]) -> None:
+    def __init__(self, conversations: Sequence[Conversation], also_learned: Sequence[Conversation] = ()) -> None:
+        """`also_learned` can be recited too, but does not count for the limit: a version of the data repeats it."""
         rows: dict[tuple[str, ...], _Row] = {}
-        for number, conversation in enumerate(conversations, start=1):
+        for number, conversation in enumerate([*conversations, *also_learned], start=1):
             name = str(conversation.source) if conversation.source else f"row {number} of the training data"
             for reply in conversation.replies:
                 reply_words = words(reply)
                 rows.setdefault(reply_words, _Row(reply_words, name))
         self._rows = list(rows.values())
-        self.limit = max(NATURAL_RUN, longest_shared_run([row.words for row in self._rows]))
+        own = list({words(reply): None for conversation in conversations for reply in conversation.replies})
+        self.limit = max(NATURAL_RUN, longest_shared_run(own))
         """The longest run, in words, that counts as natural."""
         self._index: dict[tuple[str, ...], tuple[int, int]] = {}
         size = self.limit + 1
@@ -81,8 +83,9 @@ class Copying:
             for start in range(len(row.words) - size + 1):
                 self._index.setdefault(row.words[start : start + size], (number, start))
         self._pieces = _Pieces([row.words for row in self._rows])
-        own = sorted(self._pieces.longest_passage(row.words, place).words for place, row in enumerate(self._rows))
-        self.passage_limit = max(NATURAL_RUN, own[int(_PASSAGES * (len(own) - 1))] if own else 0)
+        pieces = _Pieces(own) if also_learned else self._pieces
+        passages = sorted(pieces.longest_passage(row, place).words for place, row in enumerate(own))
+        self.passage_limit = max(NATURAL_RUN, passages[int(_PASSAGES * (len(passages) - 1))] if passages else 0)
         """The most words in a passage from training replies that count as natural."""
         self._whole = _said_once(conversations)
 
