@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from personatune import files, manifest
-from personatune.conversation import Conversation
+from personatune.conversation import Conversation, shared_system_prompt
 from personatune.data.load import to_jsonl
 from personatune.data.version import row_hash, version_of
 from personatune.models.device import Compute
@@ -94,9 +94,3 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     for notice, text in inputs.source.notices.items():
         files.write_bytes(folder / notice, text)
     return Job(name, folder, resolved, made, resumed=False)
-
-
-def shared_system_prompt(conversations: Sequence[Conversation]) -> str | None:
-    """The system message that every conversation begins with: replies must then be asked for with it too."""
-    openings = {c.messages[0].content if c.messages[0].role == "system" else None for c in conversations}
-    return openings.pop() if len(openings) == 1 else None
