@@ -18,6 +18,7 @@ VERBS = {
     "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
     "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
     "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),
+    "fix": ("fix", "correct a reply (pip@s12): what it should have said becomes a row of the training data"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),

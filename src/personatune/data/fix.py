@@ -1,4 +1,4 @@
-"""A corrected reply as a row of a conversations file: added, or put in the place of the same reply's last correction."""
+"""A corrected reply as a row of a conversations file: added, or in the place of the reply's last correction."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def corrected(
         messages=tuple(message.model_copy(update={"content": _storable(message.content)}) for message in kept),
         origin=origin.model_copy(update={"was": _storable(origin.was or "")}),
     )
+
+
+def is_fix_of(row: Conversation, sample_id: str, reply: str) -> bool:
+    """Whether the row corrects this very reply: numbers alone begin anew with a new record."""
+    origin = row.origin
+    return origin is not None and origin.fix == sample_id and origin.was in (None, _storable(reply))
 
 
 def with_earlier_fixes(messages: Sequence[Message], rows: Sequence[Conversation]) -> tuple[Message, ...]:
@@ -154,7 +160,7 @@ def _end_of_blanks(text: str, at: int) -> int:
 
 
 def _corrects_the_same(raw: bytes, conversation: Conversation) -> bool:
-    """Whether a row is an earlier correction of the same reply: ids alone begin anew with a new record."""
+    """Whether a row, as it stands in the file, is an earlier correction of the same reply."""
     wanted = conversation.origin
     if wanted is None or wanted.fix is None or b'"fix"' not in raw:
         return False
