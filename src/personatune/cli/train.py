@@ -25,6 +25,7 @@ def train(
     *,
     keys: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
     recipe: Path | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -36,6 +37,8 @@ def train(
         A persona folder, or a built-in character (pip, keeper).
     recipe
         A TOML file with recipe keys; flags win over it, and it wins over [training] in persona.toml.
+    from_
+        Go on from a finished run, as in r3: its weights are the start, and its model, method and tokens are kept.
     fresh
         Begin a new run even when an interrupted one could go on.
     json_
@@ -47,7 +50,7 @@ def train(
     from personatune.training.recipe import read_recipe
 
     who = open_persona(persona, adopt=True)
-    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, fresh=fresh)
+    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, fresh=fresh, parent=from_)
     if json_:
         print_json(facts(run))
     elif run.finished:
@@ -59,23 +62,26 @@ def train(
     return 0
 
 
-def run_shown(who: Persona, *layers: dict[str, Any], fresh: bool = False) -> Run:
+def run_shown(who: Persona, *layers: dict[str, Any], fresh: bool = False, parent: str | None = None) -> Run:
     """Train with progress on stderr; the recipe's `layers` lie over [training] in persona.toml. Ctrl-C pauses."""
     from personatune.cli.console import err
     from personatune.persona import PERSONA_FILE
     from personatune.terminal.training_progress import TrainingProgress
+    from personatune.training.going_on import SHAPE
     from personatune.training.recipe import combine
     from personatune.training.run import TrainOptions
     from personatune.training.run import train as run_training
 
     of_persona = who.character.training
     combine(of_persona, where=who.folder / PERSONA_FILE)
+    if parent is not None:  # the persona's own choices for new runs do not contradict what the run has
+        of_persona = {key: value for key, value in of_persona.items() if key not in SHAPE}
     recipe = combine(of_persona, *layers)
     stop = Event()
     before = signal.signal(signal.SIGINT, lambda *_: _pause(stop))
     try:
         with TrainingProgress(err()) as progress:
-            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh))
+            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh, parent=parent))
     finally:
         signal.signal(signal.SIGINT, before)
 
