@@ -155,7 +155,9 @@ def test_a_corrected_reply_is_always_trained_on_and_remembered(spare):
     origins = [Origin(fix=first.id, run="r1", was=first.reply), Origin(fix="s999", was="of another record")]
     origins += [Origin(fix=first.id, was="of another reply")] * 10
     asked = [(Message(role="user", content=f"Prompt {n}?"),) for n in range(len(origins))]
-    fixed = [corrected(prompt, f"Better {n}.", origin) for n, (prompt, origin) in enumerate(zip(asked, origins))]
+    fixed = [
+        corrected(prompt, f"Better {n}.", origin) for n, (prompt, origin) in enumerate(zip(asked, origins, strict=True))
+    ]
     spare.train_file.write_text(to_jsonl([*rows, *fixed]), encoding="utf-8")
     child = train(spare, Recipe(epochs=1, probes=0, heldout=0.5, dtype="fp32"), going_on())
 
