@@ -16,6 +16,7 @@ from personatune.evaluation.cases import PARAMETERS, Case, checked_parameters
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation, Reference
 from personatune.evaluation.signals import signals_for
 from personatune.evaluation.signals.signal import Signal, faults, measure, rates
+from personatune.evaluation.suggestions import suggestions
 from personatune.evaluation.suite import Suite, find_leaks
 from personatune.evaluation.words import word_count
 from personatune.generation.contestant import Contestant
@@ -116,12 +117,13 @@ def evaluate(
         del contestant  # else its engine would stay in memory while the next one is loaded
     if not results:
         raise UsageError("there is nobody to evaluate", fix="name one, as in: pip@r1")
-    return Evaluation(
+    evaluation = Evaluation(
         suite=suite,
         signals=signals,
         contestants=tuple(results),
         reference=reference_of(conversations, signals),
     )
+    return replace(evaluation, suggestions=tuple(suggestions(evaluation, conversations)))
 
 
 def seed_for(seed: int, case_id: str, turn: int, k: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from personatune import files
 from personatune.evaluation.cases import Kind
 from personatune.evaluation.checks import LEVELS, CheckResult
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, rate
+from personatune.evaluation.suggestions import Suggestion
 from personatune.evaluation.suite import Suite
 from personatune.evaluation.words import word_count
 from personatune.generation.engine import Sample
@@ -40,6 +41,8 @@ class EvaluatedSample:
     """What the signals found: flag and reason."""
     checks: tuple[CheckResult, ...]
     """What the suite's checks found; empty for replies that do not count."""
+    id: str | None = None
+    """Its number in the store, as `s12`, once it is kept."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -56,6 +59,7 @@ class EvaluatedSample:
         parameters = self.sample.params.model_dump(mode="json")
         seed = parameters.pop("seed")
         return {
+            "id": self.id,
             "contestant": self.contestant,
             "case": self.case,
             "kind": self.kind,
@@ -151,6 +155,19 @@ class Evaluation:
     """The contestants in the order they were asked."""
     reference: Reference
     """The training data's own figures."""
+    suggestions: tuple[Suggestion, ...] = ()
+    """What could be changed in the data, with the evidence."""
+
+    def with_ids(self, ids: Sequence[str]) -> Evaluation:
+        """The same evaluation with the numbers that its replies were given, in their order."""
+        numbers = iter(ids)
+        return replace(
+            self,
+            contestants=tuple(
+                replace(one, samples=tuple(replace(sample, id=next(numbers)) for sample in one.samples))
+                for one in self.contestants
+            ),
+        )
 
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""
@@ -159,6 +176,7 @@ class Evaluation:
             "samples_file": samples_file,
             "report": report,
             "contestants": [contestant.as_dict() for contestant in self.contestants],
+            "suggestions": [suggestion.as_dict() for suggestion in self.suggestions],
         }
 
     def write_samples(self, path: Path) -> None:

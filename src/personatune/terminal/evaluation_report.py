@@ -6,10 +6,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from personatune.terminal.printable import Fitted
+from personatune.terminal.printable import Fitted, printable
 
 if TYPE_CHECKING:
     from personatune.evaluation.evaluate import Progress as Asked
@@ -48,7 +50,7 @@ class EvaluationProgress:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """A table with a column a contestant: k of n, percent, and the 95 % interval."""
+    """A table with a column a contestant: k of n, percent, and the 95 % interval; then what to change in the data."""
     table = Table(title="Not judged yet: signals say where to look; only your ear can say whether it is them.")
     table.add_column("signal")
     for result in evaluation.contestants:
@@ -63,3 +65,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
             )
         table.add_row(signal.title, *cells)
     console.print(Fitted(table))
+    if evaluation.suggestions:
+        console.print(Text("\nWhat to change in the data", style="bold"))
+        for suggestion in evaluation.suggestions:
+            console.print(Fitted(Padding(Text(printable(f"- {suggestion.text}")), (0, 0, 0, 2))))
