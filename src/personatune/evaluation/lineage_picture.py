@@ -13,7 +13,7 @@ from personatune.store.lineage import Node
 _KINDS = {"data": "data version", "run": "run", "evaluation": "evaluation", "sweep": "sweep", "sample": "reply"}
 _TALL, _GAP, _BETWEEN, _MARGIN = 62, 40, 14, 8
 _NARROWEST, _WIDEST = 84, 170
-_LETTER = 6.6
+_LETTER = 7.4
 """The width of a letter of the boxes' text, in pixels."""
 
 
@@ -191,7 +191,7 @@ def _drawn(one: _Placed) -> str:
         f"<g><title>{escape(whole)}</title>"
         f'<rect class="box{" here" if box.here else ""}" x="{x:.1f}" y="{y:.1f}" width="{one.width:.1f}" '
         f'height="{_TALL}" rx="9"/>'
-        + _text(x + 9, y + 17, _cut(box.kind, room), "tick")
+        + _text(x + 9, y + 17, box.kind if len(box.kind) <= room else box.kind.split()[0], "tick")
         + _text(x + 9, y + 35, _cut(box.name, room), "label")
         + _text(x + 9, y + 52, _cut(box.about, room), "tick")
         + "</g>"
@@ -218,4 +218,4 @@ def _brief(node: Node) -> str:
     """Of a run its model's own name, of a data version its rows."""
     if node.kind == "run":
         return node.about.partition(", ")[0].rstrip("/").rpartition("/")[2]
-    return node.about.replace(" conversations of ", " rows of ", 1).partition(";")[0]
+    return node.about.replace(" conversations of ", " rows of ", 1).partition(";" if node.kind == "data" else "\n")[0]

@@ -96,8 +96,9 @@ def _recited(evaluation: Evaluation, replies: Sequence[EvaluatedSample]) -> Iter
         most = found.most_common()
         times = [f"{row} ({count} times)" if count > 1 else row for row, count in most]
         yield Suggestion(
-            f"{counted(len(most), 'row is', 'rows are')} recited, those copied most first: {listed(times)}. Say the "
-            "same there in several ways, or write more rows of that kind, so that no line has to serve for all.",
+            f"{counted(len(most), 'row is', 'rows are')} recited{', the worst first' if len(most) > 1 else ''}: "
+            f"{listed(times)}. Say the same there in several ways, or write more rows of "
+            "that kind, so that no line has to serve for all.",
             rows=tuple(row for row, _ in most),
             cases=tuple(dict.fromkeys(cases)),
             flag="copying",
@@ -179,7 +180,8 @@ def _untouched(cases: Sequence[Case], rows: Sequence[Placed]) -> Iterator[Sugges
     if names:
         yield Suggestion(
             f"{counted(len(names), 'test prompt')} of the suite {'touches' if len(names) == 1 else 'touch'} nothing in "
-            f"the data, by their words: {listed(names)}. What the character says there comes from the model alone.",
+            f"the data, by {'its' if len(names) == 1 else 'their'} words: {listed(names)}. What the character says "
+            "there comes from the model alone.",
             cases=tuple(names),
         )
 

@@ -139,8 +139,8 @@ def test_a_swept_reply_leads_over_corrections_to_the_first_data(mended):
 def test_a_data_version_says_how_it_differs_and_what_it_corrects(mended):
     about = {node.id: node.about for node in ancestors(mended, "r2")}
     assert about[MENDED] == (
-        "4 conversations of train.jsonl; 3 rows added and 1 row gone since 3fa200000000; 2 of them correct replies"
-    ).replace("1 row gone", "1 gone")
+        "4 conversations of train.jsonl; 3 rows added and 1 gone since 3fa200000000; 2 of them correct replies"
+    )
     assert about[DATA] == "2 conversations of train.jsonl"
 
 
@@ -155,9 +155,7 @@ def test_left_out_replies_lose_no_descent(mended):
     assert set(by_id["r1"].reached_from) == {"e1", "r2", "s1", "s2"}
     assert {node.id for node in whole} - set(by_id) == {"s6", "s7"}
     assert all(by_id[near].depth < node.depth for node in short for near in node.reached_from)
-    assert ids(without_samples(descendants(mended, "r2"))) == ["r2", "w1", "e1"] or ids(
-        without_samples(descendants(mended, "r2"))
-    ) == ["r2", "e1", "w1"]
+    assert ids(without_samples(descendants(mended, "r2"))) == ["r2", "w1", "e1"]
     assert ids(without_samples(ancestors(mended, "s3")))[:2] == ["s3", "w1"]
     assert without_samples([]) == []
 
