@@ -353,8 +353,12 @@ def test_a_chat_goes_on_with_the_corrected_reply_and_the_next_run_learns_it(
     assert [first["origin"]["fix"], second["origin"]["fix"]] == [sample.id for sample in chat]
     assert first["origin"]["was"] == chat[0].reply.strip()
 
+    with (trained / "persona.toml").open("a", encoding="utf-8") as file:  # for new runs, which this one is not
+        file.write("[training]\nlora_rank = 7\nmodel = 'another'\nseed = 4\n")
     made = run("train", "dot", "--from", "r1", "--epochs", "1", "--probes", "0", "--device", "cpu", "--json")
-    assert (made.json["parent"], made.json["recipe"]["resolved"]["lora_rank"]) == ("r1", 2)
+    recipe = made.json["recipe"]["resolved"]
+    assert (made.json["parent"], recipe["lora_rank"], recipe["seed"], recipe["epochs"]) == ("r1", 2, 4, 1)
+    assert recipe["model"] == str(tiny_gemma)
     version = made.json["data"]["version"][:10]
     found = run("runs", "lineage", f"dot@{version}", "--json").json["ancestors"]
     assert {node["kind"] for node in found} == {"data", "sample", "run"}

@@ -76,7 +76,7 @@ def inherit(recipe: Recipe, parent: Parent) -> Recipe:
         if ours != theirs[key] and not (key == "model" and ours in (named_by(parent.manifest), _id(parent))):
             raise RecipeError(
                 f"{parent.name} was trained with {key} = {theirs[key]}, not {ours}; its weights have that shape",
-                fix=f"leave out --{key.replace('_', '-')}, or train without --from",
+                fix=f"leave out --{key.replace('_', '-')} (or the key of the recipe file), or train without --from",
             )
     return recipe.model_copy(update={**theirs, "model": named_by(parent.manifest)})
 
