@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -35,6 +36,25 @@ class Source(BaseModel):
         return f"{self.path}:{self.line}"
 
 
+class Origin(BaseModel):
+    """What a row was made from, when it was made from something: kept beside its messages, under `origin`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    fix: str | None = None
+    """The sample whose reply the author corrected, as `s12`."""
+    run: str | None = None
+    """The run that had answered, as `r1`; none for an untrained model."""
+    was: str | None = None
+    """The reply before it was corrected."""
+    when: str | None = None
+    """The day of the correction, as an ISO date."""
+
+    def as_dict(self) -> dict[str, object]:
+        """What is known, as rows of a file keep it."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 class Conversation(BaseModel):
     """A list of messages, any number of turns, and where it came from."""
 
@@ -44,6 +64,8 @@ class Conversation(BaseModel):
     """The turns in order; an optional system message first."""
     source: Source | None = None
     """Where it was read; findings and errors name it."""
+    origin: Origin | None = None
+    """What it was made from, if its row says so; no part of what it says, so data versions do not depend on it."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -58,3 +80,9 @@ class Conversation(BaseModel):
     def as_dicts(self) -> list[dict[str, str]]:
         """The messages as chat templates and `messages` JSONL want them."""
         return [{"role": m.role, "content": m.content} for m in self.messages]
+
+
+def shared_system_prompt(conversations: Sequence[Conversation]) -> str | None:
+    """The system message that every conversation begins with: replies must then be asked for with it too."""
+    openings = {c.messages[0].content if c.messages[0].role == "system" else None for c in conversations}
+    return openings.pop() if len(openings) == 1 else None

@@ -182,6 +182,14 @@ def test_evaluate_tells_scripts_what_was_measured(trained: Path, run: Run) -> No
         assert line["finish_reason"] in ("stop", "length")
         assert len(line["token_ids"]) <= (48 if line["beside_suite"] else 12)
         assert (line["messages"][0]["role"] == "system") == (line["contestant"] == "dot@prompted")
+    html = Path(found["report"]).read_text("utf-8")
+    with Store.open(trained / ".personatune" / "store.db") as store:
+        kept = {sample.id: sample for sample in store.samples(SampleFilter(origin="evaluate"))}
+    assert [kept[line["id"]].reply for line in lines] == [line["reply"] for line in lines]
+    assert all(f"personatune fix dot@{line['id']}<" in html for line in lines)
+    assert 'class="box here"' in html
+    assert all(one["rows"] or one["cases"] for one in found["suggestions"])
+    assert [one["cases"] for one in found["suggestions"] if "nothing in the data" in one["text"]] == [["hat"]]
     self_contained(Path(found["report"]))
 
 
@@ -338,7 +346,10 @@ def test_runs_list_show_diff_lineage(
     found = run("runs", "lineage", "dot@r1", "--json").json
     assert [node["kind"] for node in found["ancestors"]] == ["run", "data"]
     assert found["descendants"] == 1  # the probe
-    assert "1 sample" in run("runs", "lineage", "dot@r1").out
+    assert "made from it: 1 sample" in run("runs", "lineage", "dot@r1").out
+    data = run("runs", "lineage", f"dot@{found['ancestors'][1]['id'][:8]}").out
+    assert "made from it: 2 runs, 2 samples" in data
+    assert data.count("run r") == 2
     assert run("runs", "lineage", "dot@s1", "--json").json["ancestors"][1]["id"] == "r1"
 
     monkeypatch.chdir(trained)

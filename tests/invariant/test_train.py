@@ -84,6 +84,7 @@ def test_the_folder_holds_what_it_should_and_no_scratch(run):
         "metrics.jsonl",
         "model",
         "recipe.toml",
+        "split.json",
         "tensorboard",
     }
     assert {path.name for path in (run.folder / "model").iterdir()} >= {

@@ -21,6 +21,7 @@ VERBS = {
     "sweep": ("sweep", "try generation parameters, keep every reply, see what moving each one does"),
     "use": ("use", "choose a run's generation parameters, by hand or as a point of a sweep"),
     "signals": ("signals", "measure replies that exist already: cut off, looping, copied, out of character, off topic"),
+    "fix": ("fix", "correct a reply (pip@s12): what it should have said becomes a row of the training data"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),

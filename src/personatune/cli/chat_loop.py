@@ -12,7 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from personatune import files
+from personatune.cli import fixing
 from personatune.cli.console import err, out
+from personatune.cli.editor import edit
+from personatune.cli.fix import about, changed
 from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
 from personatune.cli.runs import open_store
@@ -87,16 +90,19 @@ class _Room:
     def __init__(self, persona: Persona, talk: Talk, view: chat_view.ChatView) -> None:
         self._persona, self._talk, self._view = persona, talk, view
         self._last: str | None = None
+        self._replies: list[str] = []
+        """The numbers of the replies that the talk is made of."""
         with open_store(persona) as store:
             self._runs = {record.name for record in store.runs()}
 
-    def reply(self, pieces: Iterator[str | Sample]) -> None:
-        """Stream a reply to the view and keep it."""
+    def reply(self, pieces: Iterator[str | Sample], *, instead: bool = False) -> None:
+        """Stream a reply to the view and keep it; `instead` of the last one when it was drawn again."""
         sample = self._view.reply(pieces)
         if self._talk.forgotten:
             self._view.notice(f"the first {self._talk.forgotten} messages no longer fit and were left out")
         if sample is not None:
             self._last = self._keep(sample)
+            self._replies[len(self._replies) - instead :] = [self._last]
 
     def command(self, line: str) -> bool:
         """Obey a command; True when it was /quit."""
@@ -111,16 +117,20 @@ class _Room:
         elif name == "set":
             self._set(rest)
         elif name == "retry":
-            self.reply(self._talk.retry())
+            self.reply(self._talk.retry(), instead=True)
         elif name == "undo":
             self._talk.undo()
+            self._replies = self._replies[:-1]
             self._view.notice("the last exchange is forgotten")
         elif name == "system":
             self._view.notice(self._talk.contestant.system_prompt or "no stage direction: the run speaks for itself")
         elif name == "reset":
             self._talk.messages.clear()
+            self._replies = []
             self._last = None
             self._view.notice("the conversation starts afresh")
+        elif name == "fix":
+            self._fix(rest)
         elif name == "save":
             self._save(rest)
         else:
@@ -141,6 +151,23 @@ class _Room:
         except ValidationError as error:
             raise UsageError(f"{name}: {error.errors()[0]['msg']}", fix="/params shows what is set") from error
         self._view.notice(f"{name} is now {getattr(self._talk.params, name)}")
+
+    def _fix(self, text: str) -> None:
+        if not self._replies:
+            raise UsageError("there is no reply to correct yet", fix="say something first")
+        if not self._replies[-1]:
+            raise UsageError("this reply was not recorded: the record can only be read", fix="/save keeps the talk")
+        bad = fixing.find_in(self._persona, self._replies[-1])
+        if not text and sys.stdin.isatty():
+            text = edit(bad.as_it_stands, about(bad))
+            if changed(bad, text) is None:
+                self._view.notice(f"the reply is as it was: {fixing.LEFT_OUT}")
+                return
+        fixed = fixing.write(bad, fixing.Better(text or (_read() or "")))
+        self._talk.correct(fixed.conversation.replies[-1])
+        for note in fixed.notes:
+            self._view.notice(f"note: {note}")
+        self._view.notice(f"{'changed' if fixed.replaced else 'added'} {fixed.place}; to learn from it: {fixed.next}")
 
     def _save(self, rest: str) -> None:
         if not self._talk.messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from personatune.generation.contestants import Opening, check, identity, open_co
 from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
 from personatune.persona import Persona
+from personatune.store.lineage import ancestors, without_samples
 from personatune.store.records import EvaluationRecord, SampleRecord
 from personatune.training.checkpoints import read_metrics
 
@@ -181,16 +183,22 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Pat
                 summary=evaluation.to_json(),
             )
         )
-        store.add_samples(list(_records(evaluation, identifier, known)))
+        evaluation = evaluation.with_ids(store.add_samples(list(_records(evaluation, identifier, known))))
         samples_file = persona.samples_folder / f"{identifier}.jsonl"
         place = persona.runs_folder / runs[-1] if runs else persona.folder
         html = report or place / "report.html"
         evaluation.write_samples(samples_file)
-        write_report(html, evaluation, _context(persona, made))
+        lineage = without_samples(ancestors(store, identifier))
+        write_report(html, evaluation, replace(_context(persona, made), lineage=lineage, reference=_before_at(persona)))
         store.update_evaluation(
             identifier, samples_file=kept_as(samples_file, persona), report_file=kept_as(html, persona)
         )
     return Kept(evaluation, identifier, samples_file.resolve(), html.resolve())
+
+
+def _before_at(persona: Persona) -> str:
+    """What stands before a reply's number in a command given from here: nothing inside the persona's folder."""
+    return "" if persona.folder.resolve() == Path.cwd() else f"{shlex.quote(str(persona.folder))}@"
 
 
 def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> Iterator[SampleRecord]:

@@ -88,18 +88,20 @@ def diff(*runs: str, json_: Json = False) -> None:
 
 @app.command
 def lineage(*thing: str, json_: Json = False) -> None:
-    """Show what a run, a sample or an evaluation was made from, and what was made from it.
+    """Show what a run, a reply, an evaluation, a sweep or a data version was made from, and what was made from it.
 
     Parameters
     ----------
     thing
-        As in pip@r1 (a run), pip@s12 (a sample), pip@e1 (an evaluation).
+        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@3fa2c1 (a data
+        version, by the beginning of its hash).
     json_
         Print the ancestors and the number of descendants as JSON.
     """
     from personatune.cli.references import parse_things
-    from personatune.store.lineage import ancestors, descendants
-    from personatune.terminal.run_tables import lineage_tree
+    from personatune.data.findings import counted
+    from personatune.store.lineage import ancestors, descendants, without_samples
+    from personatune.terminal.run_tables import KINDS, lineage_tree
 
     persona, things = parse_things(thing)
     if len(things) != 1:
@@ -111,8 +113,11 @@ def lineage(*thing: str, json_: Json = False) -> None:
         return
     out().print(lineage_tree(up))
     kinds = [node.kind for node in down[1:]]
-    for kind in sorted(set(kinds)):
-        out().print(f"made from it: {kinds.count(kind)} {kind}{'s' if kinds.count(kind) > 1 else ''}", markup=False)
+    if kinds:
+        counts = [counted(kinds.count(kind), KINDS.get(kind, kind)) for kind in sorted(set(kinds))]
+        out().print(f"\nmade from it: {', '.join(counts)}", markup=False)
+    if len(later := without_samples(down)) > 1:
+        out().print(lineage_tree(later))
 
 
 def open_store(persona: Persona) -> Store:

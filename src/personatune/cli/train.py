@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from personatune.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from personatune.persona import Persona
-    from personatune.training.run import Run
+    from personatune.training.run import Run, TrainOptions
 
 app = App(name="personatune train", version_flags=[])
 
@@ -26,6 +27,7 @@ def train(
     keys: Annotated[Recipe, Parameter(name="*")] = Recipe(),  # noqa: B008
     recipe: Path | None = None,
     data: Path | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
@@ -39,6 +41,8 @@ def train(
         A TOML file with recipe keys; flags win over it, and it wins over [training] in persona.toml.
     data
         Learn from another conversations file than the persona's train.jsonl.
+    from_
+        Go on from a finished run, as in r3: its weights are the start, and its model, method and tokens are kept.
     fresh
         Begin a new run even when an interrupted one could go on.
     json_
@@ -48,9 +52,11 @@ def train(
     from personatune.cli.references import open_persona
     from personatune.terminal.summary import training_summary
     from personatune.training.recipe import read_recipe
+    from personatune.training.run import TrainOptions
 
     who = open_persona(persona, adopt=True)
-    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, data=data, fresh=fresh)
+    options = TrainOptions(fresh=fresh, data=data, parent=from_)
+    run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, options=options)
     if json_:
         print_json(facts(run))
     elif run.finished:
@@ -62,23 +68,27 @@ def train(
     return 0
 
 
-def run_shown(who: Persona, *layers: dict[str, Any], data: Path | None = None, fresh: bool = False) -> Run:
+def run_shown(who: Persona, *layers: dict[str, Any], options: TrainOptions | None = None) -> Run:
     """Train with progress on stderr; the recipe's `layers` lie over [training] in persona.toml. Ctrl-C pauses."""
     from personatune.cli.console import err
     from personatune.persona import PERSONA_FILE
     from personatune.terminal.training_progress import TrainingProgress
+    from personatune.training.going_on import SHAPE
     from personatune.training.recipe import combine
     from personatune.training.run import TrainOptions
     from personatune.training.run import train as run_training
 
+    options = options or TrainOptions()
     of_persona = who.character.training
     combine(of_persona, where=who.folder / PERSONA_FILE)
+    if options.parent is not None:  # the persona's own choices for new runs do not contradict what the run has
+        of_persona = {key: value for key, value in of_persona.items() if key not in SHAPE}
     recipe = combine(of_persona, *layers)
     stop = Event()
     before = signal.signal(signal.SIGINT, lambda *_: _pause(stop))
     try:
         with TrainingProgress(err()) as progress:
-            return run_training(who, recipe, TrainOptions(listen=progress, stop=stop, fresh=fresh, data=data))
+            return run_training(who, recipe, replace(options, listen=progress, stop=stop))
     finally:
         signal.signal(signal.SIGINT, before)
 

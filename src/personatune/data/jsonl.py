@@ -68,7 +68,7 @@ class JsonRows:
     def _rows(self, file: io.BufferedReader[io.FileIO]) -> Iterator[Row | UnreadableRow]:
         head = file.peek()
         _refuse_other_kinds(head, self.path)
-        rows = _array_rows(file) if _is_one_array(head) else self._line_rows(file)
+        rows = _array_rows(file) if is_one_array(head) else self._line_rows(file)
         for line, value in rows:
             source = Source(path=str(self.path), line=line)
             if isinstance(value, str):
@@ -118,7 +118,7 @@ def _array_rows(file: io.BufferedReader[io.FileIO]) -> Iterator[tuple[int, dict[
         text.detach()
 
 
-def _is_one_array(head: bytes) -> bool:
+def is_one_array(head: bytes) -> bool:
     """Whether the file is a JSON array of objects, rather than lines that each hold an array."""
     start = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
     if not re.match(rb"\[\s*[{\]]", start):

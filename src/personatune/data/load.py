@@ -75,9 +75,12 @@ def load_lenient(path: str | Path) -> Loaded:
 
 def to_jsonl(conversations: Iterable[Conversation]) -> str:
     """The conversations as JSON lines in the `messages` form; `load` gives the same ones back."""
-    return "".join(
-        json.dumps({"messages": conversation.as_dicts()}, ensure_ascii=False) + "\n" for conversation in conversations
-    )
+    return "".join(json.dumps(_row(conversation), ensure_ascii=False) + "\n" for conversation in conversations)
+
+
+def _row(conversation: Conversation) -> dict[str, object]:
+    origin = {"origin": conversation.origin.as_dict()} if conversation.origin else {}
+    return {"messages": conversation.as_dicts(), **origin}
 
 
 def _read(rows: JsonRows) -> Iterator[Conversation | UnreadableRow]:

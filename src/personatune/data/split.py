@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from personatune.conversation import Conversation
 from personatune.data.normalise import normalised
@@ -26,13 +27,28 @@ class Split:
     """What it never sees, for measuring."""
 
 
-def split(conversations: Sequence[Conversation], *, heldout_fraction: float, seed: int) -> Split:
+@dataclass(frozen=True)
+class Earlier:
+    """Where rows stood when a run that is gone on from was trained, by their `row_hash`."""
+
+    trained: frozenset[str] = frozenset()
+    """What it, or a run before it, has learned from."""
+    heldout: frozenset[str] = frozenset()
+    """What it has never seen."""
+
+
+def split(
+    conversations: Sequence[Conversation], *, heldout_fraction: float, seed: int, earlier: Earlier | None = None
+) -> Split:
     """Hold out about `heldout_fraction` of the conversations, drawn by `seed`.
 
     Conversations that share their first prompt or any reply (case, punctuation and spaces aside) stay
     together, so the held-out part can be smaller than asked, and is empty when all are linked; never are all
     held out.
-    The choice depends on what the conversations say, not on their order.
+    The choice depends on what the conversations say, not on their order. Rows that correct a reply are always
+    trained on. With `earlier`, what was held out stays held out and what was learned from is never held out, or
+    the held-out loss would measure memory; rows that are new are drawn, or go where a row that they share a
+    text with stands. Of a fraction of 0, nothing is held out.
 
     Raises `UsageError` for a fraction outside 0 to 1.
     """
@@ -45,19 +61,36 @@ def split(conversations: Sequence[Conversation], *, heldout_fraction: float, see
     wanted = min(round(heldout_fraction * total), total - 1)
     if heldout_fraction > 0 and total >= ENOUGH_TO_HOLD_OUT:
         wanted = max(wanted, 1)
+    earlier = earlier or Earlier()
+    settled = [_settled(conversation, earlier) for conversation in conversations]
     groups = _groups(conversations)
     random.Random(seed).shuffle(groups)
     held: set[int] = set()
+    if heldout_fraction > 0:
+        for group in groups:
+            drawn_along = "train" not in {settled[i] for i in group}
+            if any(settled[i] == "heldout" for i in group):
+                held.update(i for i in group if settled[i] == "heldout" or drawn_along)
+    groups = [group for group in groups if not any(settled[i] for i in group)]
     for group in groups:
         if len(held) + len(group) <= wanted:
             held.update(group)
-    if wanted > 0 and not held and len(groups) > 1:
+    if wanted > 0 and not held and (len(groups) > 1 or (groups and any(settled))):
         smallest: list[int] = min(groups, key=len)
         held.update(smallest)
     return Split(
         train=tuple(c for i, c in enumerate(conversations) if i not in held),
         heldout=tuple(c for i, c in enumerate(conversations) if i in held),
     )
+
+
+def _settled(conversation: Conversation, earlier: Earlier) -> Literal["train", "heldout"] | None:
+    """The side on which a row must stand; None for a row that can be drawn."""
+    row = row_hash(conversation)
+    if row in earlier.heldout:
+        return "heldout"
+    corrects = conversation.origin is not None and conversation.origin.fix is not None
+    return "train" if corrects or row in earlier.trained else None
 
 
 def linking_texts(conversation: Conversation) -> set[tuple[str, str]]:

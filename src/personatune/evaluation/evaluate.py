@@ -18,6 +18,7 @@ from personatune.evaluation.signals import calibrate, paired_signals, set_signal
 from personatune.evaluation.signals.off_topic import Embed
 from personatune.evaluation.signals.set_level import Figure, PairedSignal
 from personatune.evaluation.signals.signal import Signal, faults, measure, rates
+from personatune.evaluation.suggestions import suggestions
 from personatune.evaluation.suite import Suite, find_leaks
 from personatune.evaluation.words import word_count
 from personatune.generation.contestant import Contestant
@@ -132,7 +133,7 @@ def evaluate(
         del contestant  # else its engine would stay in memory while the next one is loaded
     if not results:
         raise UsageError("there is nobody to evaluate", fix="name one, as in: pip@r1")
-    return Evaluation(
+    evaluation = Evaluation(
         suite=suite,
         signals=signals,
         contestants=tuple(_with_paired_figures(results, asked)),
@@ -141,6 +142,7 @@ def evaluate(
         set_signals=set_signals,
         paired=asked,
     )
+    return replace(evaluation, suggestions=tuple(suggestions(evaluation, conversations)))
 
 
 def _with_paired_figures(results: Sequence[ContestantResult], asked: Sequence[PairedSignal]) -> list[ContestantResult]:

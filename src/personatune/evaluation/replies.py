@@ -81,6 +81,8 @@ class TurnView:
     """The seed that makes it again."""
     parameters: str
     """The other generation parameters on one line."""
+    id: str | None
+    """Its number in the store, by which it can be corrected."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ def _turn_view(sample: EvaluatedSample, prompt: str, anchor: str) -> TurnView:
         finish=f"{ended}, {tokens} tokens" if tokens else ended,
         seed=sample.sample.params.seed,
         parameters=", ".join(f"{name} {value}" for name, value in params.items()),
+        id=sample.id,
     )
 
 

@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from personatune.evaluation import page, plots
 from personatune.evaluation.drawing import NARROW, WIDE
+from personatune.evaluation.lineage_picture import lineage_picture
 from personatune.evaluation.pointers import Pointer, percent, pointers
 from personatune.evaluation.replies import LABELS, CaseView, case_views
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.signals.signal import Rate, rate
 from personatune.evaluation.together import Link, links_of, together
 from personatune.evaluation.words import word_count
+from personatune.store.lineage import Node
 
 _LEVELS = {
     "fail": ("Checks that must hold", "The suite's checks of level fail that did not hold."),
@@ -37,6 +39,10 @@ class ReportContext:
     """A run's training as rows of step, epoch, loss and heldout_nll; rows of several runs name theirs in `run`."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """How it was made: versions, run, data version; any names, texts, numbers, lists and nested dicts."""
+    reference: str = ""
+    """What stands before a reply's number where one names it to a command: `pip@`."""
+    lineage: Sequence[Node] = ()
+    """The evaluation and all it was made from, without replies that nobody corrected."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,9 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         lengths=_length_plots(evaluation),
         losses=_loss_plots(context.metrics),
         made=_records(context.made),
+        reference=context.reference,
+        suggestions=evaluation.suggestions,
+        lineage=Markup("").join(lineage_picture(context.lineage, width) for width in (WIDE, NARROW)),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from personatune.evaluation.checks import LEVELS, CheckResult
 from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.signals.set_level import Figure, PairedSignal, SetSignal
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, rate
+from personatune.evaluation.suggestions import Suggestion
 from personatune.evaluation.suite import Suite
 from personatune.evaluation.words import word_count
 from personatune.generation.engine import Sample
@@ -44,6 +45,8 @@ class EvaluatedSample:
     """What the suite's checks found; empty for replies that do not count."""
     beside_suite: bool = False
     """Whether it was asked beside the suite, by a signal that brings its own prompts."""
+    id: str | None = None
+    """Its number in the store, as `s12`, once it is kept."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -60,6 +63,7 @@ class EvaluatedSample:
         parameters = self.sample.params.model_dump(mode="json")
         seed = parameters.pop("seed")
         return {
+            "id": self.id,
             "contestant": self.contestant,
             "case": self.case,
             "kind": self.kind,
@@ -176,11 +180,28 @@ class Evaluation:
     """The signals of all replies together, as they were calibrated."""
     paired: tuple[PairedSignal, ...] = ()
     """The signals that asked prompts of their own."""
+    suggestions: tuple[Suggestion, ...] = ()
+    """What could be changed in the data, with the evidence."""
 
     @property
     def together(self) -> tuple[SetSignal | PairedSignal, ...]:
         """Every signal of all replies together, in the order they are shown."""
         return (*self.set_signals, *self.paired)
+
+    def with_ids(self, ids: Sequence[str]) -> Evaluation:
+        """The same evaluation with the numbers that its replies were given: each contestant's, then its extra ones."""
+        numbers = iter(ids)
+        return replace(
+            self,
+            contestants=tuple(
+                replace(
+                    one,
+                    samples=tuple(replace(sample, id=next(numbers)) for sample in one.samples),
+                    extra=tuple(replace(sample, id=next(numbers)) for sample in one.extra),
+                )
+                for one in self.contestants
+            ),
+        )
 
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""
@@ -189,6 +210,7 @@ class Evaluation:
             "samples_file": samples_file,
             "report": report,
             "contestants": [contestant.as_dict() for contestant in self.contestants],
+            "suggestions": [suggestion.as_dict() for suggestion in self.suggestions],
         }
 
     def write_samples(self, path: Path) -> None:

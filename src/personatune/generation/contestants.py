@@ -97,7 +97,7 @@ def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestan
 
 def _base_of(made: dict[str, Any], on_stage: Stage) -> ModelSource:
     try:
-        return resolve(_named_by(made), on_stage)
+        return resolve(named_by(made), on_stage)
     except ModelError as error:
         raise ModelError(
             f"the model that {made['run']} was trained on is not to be had: {error.what}",
@@ -110,7 +110,7 @@ def untrained_model(persona: Persona) -> str:
     """The model that `@base` and `@prompted` mean: the newest run's, or what the persona would train."""
     names = run_names(persona)
     if names:
-        return _named_by(manifest.read(persona.runs_folder / names[-1]))
+        return named_by(manifest.read(persona.runs_folder / names[-1]))
     return str(persona.character.training.get("model", DEFAULT_MODEL))
 
 
@@ -157,7 +157,7 @@ def default_params(persona: Persona) -> GenerationParams:
         ) from error
 
 
-def _named_by(made: dict[str, Any]) -> str:
+def named_by(made: dict[str, Any]) -> str:
     """A path is remembered as the folder it was, since commands run from anywhere; other names stay names."""
     model = made["model"]
     folder = Path(str(model.get("folder", "")))

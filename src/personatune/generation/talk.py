@@ -56,6 +56,12 @@ class Talk:
             raise UsageError("there is nothing to undo")
         del self.messages[-2:]
 
+    def correct(self, text: str) -> None:
+        """Go on as if the last reply had been `text`. Raises `UsageError` when there is none."""
+        if not self.messages or self.messages[-1].role != "assistant":
+            raise UsageError("there is no reply to correct", fix="say something first")
+        self.messages[-1] = Message(role="assistant", content=text)
+
     def _answer(self) -> Iterator[str | Sample]:
         params = self.params.model_copy(update={"seed": self.params.seed + self.replies})
         request = self.contestant.request(self._fitting(params), params)

@@ -51,6 +51,21 @@ def load_base(source: ModelSource, compute: Compute) -> Loaded:
 
 def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loaded:
     """A run's model: its whole weights, or the base with the run's adapter merged in."""
+    loaded = load_to_go_on(source, model_folder, compute)
+    if not (model_folder / "adapter_config.json").is_file():
+        return loaded
+    from peft import PeftModel
+
+    generation = loaded.model.generation_config
+    with _plain_errors(source), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = PeftModel.from_pretrained(loaded.model, model_folder).merge_and_unload()
+    model.generation_config = generation
+    return Loaded(model, loaded.tokenizer, loaded.stop_ids)
+
+
+def load_to_go_on(source: ModelSource, model_folder: Path, compute: Compute) -> Loaded:
+    """What a run's training can go on with: its whole weights, or the base with its tokens, without its adapter."""
     if not any(model_folder.glob("*.safetensors")):
         raise ModelError(
             "the run has no weights", where=model_folder, fix="put them back, or train again with: --fresh"
@@ -59,15 +74,10 @@ def load_run(source: ModelSource, model_folder: Path, compute: Compute) -> Loade
 
     tokenizer = load_tokenizer(source, model_folder)
     if (model_folder / "adapter_config.json").is_file():
-        from peft import PeftModel
-
-        base = _causal(source, source.folder, compute)
+        model = _causal(source, source.folder, compute)
         kept = vocabulary.read(model_folder)
         if kept is not None:
-            vocabulary.trim_model(base, kept)
-        with _plain_errors(source), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = PeftModel.from_pretrained(base, model_folder).merge_and_unload()
+            vocabulary.trim_model(model, kept)
         from transformers import GenerationConfig
 
         model.generation_config = GenerationConfig.from_pretrained(model_folder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from personatune.errors import UsageError
@@ -14,6 +17,7 @@ WITH RECURSIVE walk (kind, id, depth, step) AS (
     UNION
     SELECT edges.{to}_kind, edges.{to}_id, walk.depth + 1, walk.id
     FROM walk JOIN edges ON edges.{at}_kind = walk.kind AND edges.{at}_id = walk.id
+    WHERE walk.depth < 20000  -- what nothing should have written, a ring, must not be walked for ever
 )
 SELECT kind, id, max(depth) AS depth, group_concat(DISTINCT step) AS steps,
        (SELECT about FROM nodes WHERE nodes.kind = walk.kind AND nodes.id = walk.id) AS about
@@ -52,6 +56,32 @@ def descendants(store: Store, ref: str) -> list[Node]:
     return _walk(store, ref, at="parent", to="child")
 
 
+def without_samples(nodes: Sequence[Node]) -> list[Node]:
+    """The same line of descent with its replies left out, but for what was asked for and replies that were corrected.
+
+    What came from a reply then comes from what the reply came from. `nodes` are those of `ancestors` or
+    `descendants`; the corrected replies are those next to a data version.
+    """
+    if not nodes:
+        return []
+    by_id = {node.id: node for node in nodes}
+    corrected = {near for node in nodes if node.kind == "data" for near in node.reached_from}
+    corrected |= {node.id for node in nodes if any(by_id[near].kind == "data" for near in node.reached_from)}
+    hidden = {node.id for node in nodes[1:] if node.kind == "sample" and node.id not in corrected}
+    nearest: dict[str, tuple[str, ...]] = {}  # of a hidden node: what is in sight beyond it
+    depths = {nodes[0].id: 0}
+    kept = []
+    for node in nodes:  # every node comes after all those it was reached from
+        ways = [found for near in node.reached_from for found in (nearest.get(near, (near,)))]
+        reached = tuple(dict.fromkeys(ways))
+        if node.id in hidden:
+            nearest[node.id] = reached
+            continue
+        depths[node.id] = max((depths[near] + 1 for near in reached), default=0)
+        kept.append(node.model_copy(update={"reached_from": reached, "depth": depths[node.id]}))
+    return kept
+
+
 def resolve(store: Store, ref: str) -> tuple[str, str]:
     """The kind and the whole id that `ref` stands for; an exact id wins over the beginning of a hash.
 
@@ -81,10 +111,29 @@ def _walk(store: Store, ref: str, *, at: str, to: str) -> list[Node]:
             id=row["id"],
             depth=row["depth"],
             reached_from=tuple(row["steps"].split(",")) if row["steps"] else (),
-            about=row["about"] or "",
+            about=(row["about"] or "") + (_difference(store, row["id"]) if row["kind"] == "data" else ""),
         )
         for row in rows
     ]
+
+
+def _difference(store: Store, version: str) -> str:
+    """In what a data version differs from the one it was made from, and how many rows correct a reply."""
+    (parent, corrected), *_ = store.query(
+        "SELECT parent, (SELECT count(*) FROM dataset_rows r WHERE r.dataset = d.id AND r.origin IS NOT NULL)"
+        " FROM datasets d WHERE d.id = ?",
+        (version,),
+    )
+    said = []
+    if parent is not None:
+        ours, theirs = (Counter(row for row, _ in store.dataset_rows(one)) for one in (version, parent))
+        if ours and theirs:
+            added, gone = (ours - theirs).total(), (theirs - ours).total()
+            said.append(f"{added} row{'s' if added != 1 else ''} added and {gone} gone since {parent[:12]}")
+    if corrected:
+        said.append(f"{corrected} of them {'correct replies' if corrected > 1 else 'corrects a reply'}" if said
+                    else f"{corrected} row{'s correct replies' if corrected > 1 else ' corrects a reply'}")  # fmt: skip
+    return "".join(f"; {part}" for part in said)
 
 
 def _what_there_is(store: Store) -> str:

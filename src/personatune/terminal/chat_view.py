@@ -17,6 +17,7 @@ COMMANDS = {
     "/set NAME VALUE": "change a generation parameter, as in: /set temperature 0.6",
     "/params": "the generation parameters, and what has been changed",
     "/retry": "draw the last reply again, with the next seed",
+    "/fix [TEXT]": "correct the last reply, as a row for the training data",
     "/undo": "forget the last exchange",
     "/save [FILE]": "keep the conversation as a row for the training data",
     "/system": "the stage direction that the model was given, if any",

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from personatune.terminal.printable import Fitted
+from personatune.terminal.printable import Fitted, printable
 from personatune.terminal.signal_report import rate_cell
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def print_signals_off(off: Mapping[str, str], console: Console) -> None:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """A table with a column a contestant: k of n, percent, and the 95 % interval."""
+    """A table with a column a contestant: k of n, percent, and the 95 % interval; then what to change in the data."""
     table = Table(title="Not judged yet: signals say where to look; only your ear can say whether it is them.")
     table.add_column("signal")
     for result in evaluation.contestants:
@@ -67,6 +68,10 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         table.add_row(signal.title, *cells)
     console.print(Fitted(table))
     _print_together(evaluation, console)
+    if evaluation.suggestions:
+        console.print(Text("\nWhat to change in the data", style="bold"))
+        for suggestion in evaluation.suggestions:
+            console.print(Fitted(Padding(Text(printable(f"- {suggestion.text}")), (0, 0, 0, 2))))
 
 
 def _print_together(evaluation: Evaluation, console: Console) -> None:

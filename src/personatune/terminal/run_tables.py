@@ -20,7 +20,13 @@ _NONE = "-"
 _STATUS_STYLES = {"finished": "green", "training": "cyan", "interrupted": "yellow", "failed": "red"}
 _SHOWN_SIBLINGS = 8
 _WHOLE_COLUMNS = ("run", "status")
-_KINDS = {"data": "data version", "run": "run", "evaluation": "evaluation", "sample": "sample"}
+KINDS = {
+    "data": "data version",
+    "run": "run",
+    "evaluation": "evaluation",
+    "sweep": "sweep",
+    "sample": "sample",
+}
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
@@ -117,7 +123,7 @@ def _groups(nodes: Iterable[Node]) -> list[list[Node]]:
 
 def _label(group: Sequence[Node]) -> Text:
     first = group[0]
-    kind = _KINDS.get(first.kind, first.kind)
+    kind = KINDS.get(first.kind, first.kind)
     if len(group) > 1:
         return Text.assemble((f"{len(group)} {kind}s", "bold"), f"  {_short(first)} to {_short(group[-1])}")
     return Text.assemble((f"{kind} {_short(first)}", "bold"), "  ", (_printable(first.about), "dim"))

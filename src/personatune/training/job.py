@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from personatune import files, manifest
-from personatune.conversation import Conversation
+from personatune.conversation import Conversation, shared_system_prompt
+from personatune.data.fix import is_fix_of
 from personatune.data.load import to_jsonl
 from personatune.data.version import row_hash, version_of
 from personatune.models.device import Compute
 from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
-from personatune.store.records import DatasetVersion, RunRecord, now
+from personatune.store.records import DatasetVersion, RunRecord, SampleRecord, now
 from personatune.store.store import Store
+from personatune.training.going_on import Parent
 from personatune.training.recipe import Recipe, write_recipe
 
 
@@ -30,6 +32,8 @@ class Inputs:
     compute: Compute
     file: Path
     """Where the conversations were read."""
+    parent: Parent | None = None
+    """The run whose weights it begins with, when it goes on from one."""
 
     def named(self, persona: Persona) -> str:
         """The file from the persona's folder, which may be moved; a file outside it with its whole path."""
@@ -61,14 +65,25 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     version = version_of(inputs.conversations)
     compute = inputs.compute
     # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
-    fingerprint = files.content_hash(resolved.model_dump_json(), version, inputs.source.sha256, compute.device)
+    parent = inputs.parent
+    begun_with = (parent.identity,) if parent else ()
+    fingerprint = files.content_hash(
+        resolved.model_dump_json(), version, inputs.source.sha256, compute.device, *begun_with
+    )
     for record in reversed(store.runs()) if not fresh else ():
         folder, made = persona.runs_folder / record.name, record.manifest
         if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
             return Job(record.name, folder, resolved, made, resumed=True)
+    origins = origins_of(store, inputs.conversations, version)
     store.add_dataset(
-        DatasetVersion(id=version, rows=len(inputs.conversations), source=inputs.named(persona)),
+        DatasetVersion(
+            id=version,
+            rows=len(inputs.conversations),
+            source=inputs.named(persona),
+            parent=made_from(store, origins),
+        ),
         [(row_hash(c), to_jsonl([c]).strip()) for c in inputs.conversations],
+        origins,
     )
     name = store.next_run_name()
     folder = persona.runs_folder / name
@@ -79,6 +94,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "status": "training",
         "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
         "fingerprint": fingerprint,
+        "parent": parent.name if parent else None,
         "data": {"version": version, "file": inputs.named(persona), "rows": len(inputs.conversations)},
         "system_prompt": shared_system_prompt(inputs.conversations),
         "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
@@ -95,7 +111,15 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "versions": manifest.versions(),
         "git": manifest.git_state(persona.folder),
     }
-    store.add_run(RunRecord(name=name, dataset=version, model=inputs.source.id, manifest=made))
+    store.add_run(
+        RunRecord(
+            name=name,
+            dataset=version,
+            model=inputs.source.id,
+            parent=parent.name if parent else None,
+            manifest=made,
+        )
+    )
     manifest.write(folder, made)
     write_recipe(folder / "recipe.toml", resolved)
     for notice, text in inputs.source.notices.items():
@@ -103,7 +127,21 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     return Job(name, folder, resolved, made, resumed=False)
 
 
-def shared_system_prompt(conversations: Sequence[Conversation]) -> str | None:
-    """The system message that every conversation begins with: replies must then be asked for with it too."""
-    openings = {c.messages[0].content if c.messages[0].role == "system" else None for c in conversations}
-    return openings.pop() if len(openings) == 1 else None
+def origins_of(store: Store, conversations: Sequence[Conversation], version: str) -> dict[int, str]:
+    """The replies that rows correct, by the rows' places: those that are recorded here and came before `version`."""
+    origins = {}
+    for place, row in enumerate(conversations):
+        if row.origin is None or row.origin.fix is None:
+            continue
+        sample = store.one(SampleRecord, "samples", "id", row.origin.fix)
+        if sample is None or not is_fix_of(row, sample.id, sample.reply):
+            continue
+        if sample.run is None or store.run(sample.run).dataset != version:
+            origins[place] = sample.id
+    return origins
+
+
+def made_from(store: Store, origins: dict[int, str]) -> str | None:
+    """The data version whose replies were corrected last, which these rows go on from."""
+    runs = [store.sample(origins[place]).run for place in sorted(origins)]
+    return next((store.run(run).dataset for run in reversed(runs) if run), None)

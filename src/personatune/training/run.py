@@ -25,7 +25,7 @@ from personatune.models.device import Compute, choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
-from personatune.training import events
+from personatune.training import events, going_on
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.recipe import Recipe
 
@@ -46,6 +46,8 @@ class TrainOptions:
     """Begin a new run even when an interrupted one could go on."""
     data: Path | None = None
     """Another conversations file than the persona's `train.jsonl`."""
+    parent: str | None = None
+    """A finished run, as `r3`, to go on from: its weights are the start."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,25 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     started = time.monotonic()
     conversations = load(options.data or persona.train_file)
     refuse_unsound(conversations, options.data or persona.folder)
+    parent = going_on.parent_of(persona, options.parent) if options.parent is not None else None
+    if parent:
+        recipe = going_on.inherit(recipe, parent)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
     compute = choose(recipe.device, recipe.dtype)
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
-    inputs = Inputs(conversations, source, compute, options.data or persona.train_file)
-    parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
+    inputs = Inputs(conversations, source, compute, options.data or persona.train_file, parent)
+    if parent:
+        going_on.refuse_another_model(parent, source)
+        parts, told = going_on.split_as(parent, conversations, recipe)
+        listen(events.Note(told))
+    else:
+        parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
     from personatune.models import vocabulary
     from personatune.training.probe import probe
 
     with Store.open(persona.store_file) as store:
+        if parent:
+            store.recover(persona.runs_folder)
         job = claim(persona, store, recipe, inputs, fresh=options.fresh)
         busy = RunError(f"{job.name} is being trained by another process", fix="wait for it, or use: --fresh")
         with files.locked(job.folder / ".lock", busy):
@@ -135,25 +147,29 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     The result has the key `trained` only when the last step was taken and `model/` is whole.
     """
-    from personatune.models.load import load_base
+    from personatune.models.load import load_base, load_to_go_on
     from personatune.models.turn_tokens import rows_to_learn
-    from personatune.models.vocabulary import trim
+    from personatune.models.vocabulary import read, trim
     from personatune.training import batches, checkpoints, estimate, trainer
     from personatune.training.proof import prove
     from personatune.training.trainee import Trainee
 
     recipe, source, compute, listen = job.recipe, inputs.source, inputs.compute, options.listen
+    parent = inputs.parent
     _seed_everything(recipe.seed)
     memory.forget_peak()
     listen(events.Stage("loading the model", 0.0))
-    loaded = load_base(source, compute)
+    loaded = load_to_go_on(source, parent.weights, compute) if parent else load_base(source, compute)
     tokenizer = loaded.tokenizer
 
     rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
     closing = prove(tokenizer, rows.conversations, rows.rendered)
-    learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
-    vocabulary = _vocabulary(job, loaded, rows, listen)
-    if vocabulary is not None:
+    if parent:
+        learn, vocabulary = going_on.rows_learned(parent, loaded), read(parent.weights)
+    else:
+        learn = rows_to_learn(loaded.model, tokenizer, rows.rendered, closing)
+        vocabulary = _vocabulary(job, loaded, rows, listen)
+    if vocabulary is not None and not parent:
         loaded = trim(loaded, vocabulary)
         tokenizer = loaded.tokenizer
         rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
@@ -162,11 +178,16 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         learn = ([new_ids[token] for token in learn[0]], learn[1]) if learn else None
 
     nll_before = job.manifest.get("heldout", {}).get("nll_before")
-    if nll_before is None and heldout.rendered:
+    if nll_before is None and heldout.rendered and not parent:
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = Trainee(loaded.model).nll(heldout.rendered)
     trainee = Trainee(loaded.model, recipe, learn)
-    if learn and trainee.trained_rows is not None:
+    if parent:
+        if recipe.method == "lora":
+            trainee.start_from(parent.weights)
+        if nll_before is None and heldout.rendered:
+            nll_before = trainee.nll(heldout.rendered)
+    elif learn and trainee.trained_rows is not None:
         names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
         listen(events.Note(f"this model never learned {names}: their embedding rows are trained too"))
     trainee.train()
@@ -193,6 +214,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     listen(events.Planned(job.name, recipe.epochs, plan.steps, done, forecast * share_left, needed))
     seconds_load = time.monotonic() - started
     files.write_json(job.folder / "heldout.json", [str(c.source) for c in heldout.conversations])
+    going_on.write_split(job.folder, parts, parent)
     job.manifest["heldout"] = {"conversations": len(heldout.rendered), "nll_before": nll_before}
     manifest.write(job.folder, job.manifest)
 
@@ -206,6 +228,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     facts: dict[str, Any] = {
         "status": "training" if step >= plan.steps else "interrupted",
         "data": {**job.manifest["data"], "train": len(rows.rendered), "heldout": len(heldout.rendered)},
+        "turn_rows": trainee.row_ids.tolist(),
         "parameters": dict(zip(("total", "trainable"), trainee.count(), strict=True)),
         "seconds": {"load": round(seconds_load, 2), "train": round(time.monotonic() - begun, 2)},
         "epochs": recipe.epochs,

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from personatune.data.render import Rendered
-from personatune.errors import RecipeError
+from personatune.errors import RecipeError, RunError
 from personatune.training.batches import width
 from personatune.training.decoder import decoder_of
 from personatune.training.layers import pick
@@ -140,6 +141,26 @@ class Trainee(nn.Module):
             for name, parameter in self.named_parameters():
                 if parameter.requires_grad:
                     parameter.copy_(saved[name])
+
+    def start_from(self, model_folder: Path) -> None:
+        """Go on from the adapter that `save_model` wrote. Raises `RunError` when it has another shape."""
+        from peft import set_peft_model_state_dict
+
+        path = model_folder / "adapter_model.safetensors"
+        try:
+            saved = load_file(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result: Any = set_peft_model_state_dict(self.model, saved)
+            wanted = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+            if result.unexpected_keys or wanted & set(result.missing_keys):
+                raise ValueError("other layers have adapters")
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise RunError(
+                f"the adapter cannot be gone on with: {str(error).splitlines()[0][:200]}",
+                where=path,
+                fix="train without --from",
+            ) from error
 
     @torch.no_grad()
     def save_model(self, folder: Path, dtype: torch.dtype) -> None:

@@ -7,8 +7,9 @@ from data_rows import clean_rows, talk
 from hypothesis import given
 from hypothesis import strategies as st
 
+from personatune.conversation import Origin
 from personatune.data.normalise import normalised
-from personatune.data.split import split
+from personatune.data.split import Earlier, split
 from personatune.data.version import row_hash
 from personatune.errors import UsageError
 
@@ -90,3 +91,39 @@ def test_groups_larger_than_the_fraction_still_leave_one_held_out():
 def test_a_fraction_that_makes_no_sense_is_refused(fraction):
     with pytest.raises(UsageError, match="heldout_fraction"):
         split(clean_rows(), heldout_fraction=fraction, seed=1)
+
+
+@given(ROWS, ROWS, FRACTIONS, FRACTIONS, SEEDS)
+def test_what_was_learned_from_is_never_held_out_and_what_was_held_out_is_never_learned_from(
+    rows, more, before, now, seed
+):
+    first = split(rows, heldout_fraction=before, seed=seed)
+    earlier = Earlier(frozenset(map(row_hash, first.train)), frozenset(map(row_hash, first.heldout)))
+    second = split([*more, *rows], heldout_fraction=now, seed=seed + 1, earlier=earlier)
+
+    assert not earlier.trained & set(map(row_hash, second.heldout))
+    if now > 0:
+        assert not earlier.heldout & set(map(row_hash, second.train))
+    else:
+        assert second.heldout == ()
+    assert len(second.train) + len(second.heldout) == len(rows) + len(more)
+
+
+@given(ROWS, FRACTIONS, SEEDS)
+def test_corrections_are_always_learned_from(rows, fraction, seed):
+    rows = [row.model_copy(update={"origin": Origin(fix="s1")}) if at % 3 == 0 else row for at, row in enumerate(rows)]
+    parts = split(rows, heldout_fraction=fraction, seed=seed)
+
+    assert not [row for row in parts.heldout if row.origin]
+    assert not keys(parts.train) & keys(parts.heldout)
+
+
+def test_new_rows_are_held_out_by_the_fraction_of_them():
+    rows, more = ([talk(f"{name} {n}", f"reply {name} {n}") for n in range(50)] for name in ("old", "new"))
+    first = split(rows, heldout_fraction=0.1, seed=1)
+    earlier = Earlier(frozenset(map(row_hash, first.train)), frozenset(map(row_hash, first.heldout)))
+    second = split([*rows, *more], heldout_fraction=0.1, seed=2, earlier=earlier)
+
+    assert len(second.heldout) == 10
+    assert sum(row in more for row in second.heldout) == 5
+    assert split([*rows[:3], *more[:3]], heldout_fraction=0.1, seed=2, earlier=earlier).heldout

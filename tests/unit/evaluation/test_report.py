@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -18,8 +19,10 @@ from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import case_views, marked
 from personatune.evaluation.report import ReportContext, render_report, write_report
 from personatune.evaluation.results import Evaluation
+from personatune.evaluation.suggestions import Suggestion
 from personatune.generation.contestant import Contestant
 from personatune.generation.scripted import ScriptedEngine
+from personatune.store.lineage import Node
 
 LONG = "I once carried a currant across the whole yard in the rain and nobody, not one beetle, said well done."
 DATA = [talk(f"Question {number}?", f"Answer number {number} is this one here.", line=number) for number in range(9)]
@@ -270,3 +273,35 @@ def test_every_text_colour_reaches_aa_on_its_ground(scheme: int) -> None:
     pairs += [(text, "look-ground") for text in ("focus", *(f"c{n}" for n in range(6)))]
     for text, ground in pairs:
         assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)
+
+
+def test_the_page_names_the_command_that_corrects_each_reply(evaluation: Evaluation) -> None:
+    samples = [sample for contestant in evaluation.contestants for sample in contestant.samples]
+    kept = evaluation.with_ids([f"s{number}" for number in range(5, 5 + len(samples))])
+    text = "".join(Page(render_report(kept, context(reference="'my mice/pip'@"))).text)
+    for number in range(5, 5 + len(samples)):
+        assert f"personatune fix 'my mice/pip'@s{number}\n" in text
+    assert [s.id for c in kept.contestants for s in c.samples] == [f"s{n}" for n in range(5, 5 + len(samples))]
+    assert "personatune fix" not in render_report(evaluation, context())
+
+
+def test_the_page_says_what_to_change_only_where_there_is_something(evaluation: Evaluation) -> None:
+    said = (Suggestion(f"3 rows {HOSTILE}.", rows=tuple(f"a.jsonl:{n}" for n in range(9)), cases=("rainy",)),)
+    text = "".join(Page(render_report(replace(evaluation, suggestions=said), context())).text)
+    assert text.index("What to look at") < text.index("What to change in the data") < text.index("Replies side by")
+    assert f"3 rows {HOSTILE}." in text
+    assert "a.jsonl:7, a.jsonl:8; rainy" in text
+    assert "What to change" not in render_report(replace(evaluation, suggestions=()), context())
+
+
+def test_the_page_draws_what_the_evaluation_was_made_from(evaluation: Evaluation) -> None:
+    made = [
+        Node(kind="evaluation", id="e1", depth=0, reached_from=(), about=HOSTILE),
+        Node(kind="run", id="r1", depth=1, reached_from=("e1",), about=f"{HOSTILE}, finished"),
+    ]
+    page = Page(render_report(evaluation, context(lineage=made)))
+    assert page.open == []
+    assert sum(attributes.get("class") == "box here" for _, attributes in page.tags) == 2  # for wide and narrow pages
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert not [attributes for _, attributes in page.tags if "style" in attributes]

@@ -69,3 +69,16 @@ def test_early_turns_are_left_out_when_they_no_longer_fit():
 def test_a_stage_direction_stands_before_every_prompt():
     t = talk(lambda r: r.messages[0].content, system_prompt="be Pip")
     assert said(t.say("hi")) == "be Pip"
+
+
+def test_a_corrected_reply_takes_the_place_of_the_last_one():
+    one = talk()
+    with pytest.raises(UsageError, match="no reply to correct"):
+        one.correct("Too early.")
+    list(one.say("Hi"))
+    one.correct("Better.")
+    list(one.say("And?"))
+
+    assert [m.content for m in one.messages[:3]] == ["Hi", "Better.", "And?"]
+    one.undo()
+    assert [m.content for m in one.messages] == ["Hi", "Better."]

@@ -8,7 +8,9 @@ import pytest
 from store_rows import DATA, evaluation, run, sample, version
 
 from personatune.errors import UsageError
-from personatune.store.lineage import ancestors, descendants, resolve
+from personatune.store import sweeps
+from personatune.store.lineage import ancestors, descendants, resolve, without_samples
+from personatune.store.records import PlannedSample, SweepRecord
 
 OTHER = "3fb9" + "0" * 60
 
@@ -99,3 +101,66 @@ def test_many_samples_and_a_long_chat_are_walked_quickly(filled):
     assert len(ancestors(filled, last)) == 502
     assert len(ancestors(filled, "e1")) == 4_008
     assert time.perf_counter() - began < 2
+
+
+# --- corrected replies, sweeps and data made from data ---------------------------------------------------------
+
+MENDED = "77aa" + "0" * 60
+
+
+@pytest.fixture
+def mended(store):
+    """r1 learned from two rows; two of its replies were corrected, and r2 went on with them; w1 swept r2."""
+    store.add_dataset(version(rows=2), [("a", "{}"), ("b", "[]")])
+    store.add_run(run("r1", dataset=DATA))
+    store.add_samples([sample(run="r1", origin="chat"), sample(run="r1", origin="chat", parent="s1")])
+    rows = [("a", "{}"), ("c", "1"), ("d", "2"), ("d", "2")]
+    store.add_dataset(version(id=MENDED, rows=4, parent=DATA), rows, {1: "s1", 2: "s2"})
+    store.add_run(run("r2", dataset=MENDED, parent="r1"))
+    plan = SweepRecord(contestant="pip@r2", run="r2", fingerprint="f", plan={})
+    wanted = [
+        PlannedSample(point=1, case="rain", k=k, messages=sample().messages, seed=k, request=f"q{k}") for k in range(3)
+    ]
+    sweeps.add(store, plan, [{"temperature": 0.5}], wanted)
+    for one in wanted:
+        sweeps.keep(store, one, sample(run="r2", origin="sweep"))
+    return store
+
+
+def ids(nodes):
+    return [node.id for node in nodes]
+
+
+def test_a_swept_reply_leads_over_corrections_to_the_first_data(mended):
+    assert ids(ancestors(mended, "s3")) == ["s3", "w1", "r2", MENDED, "s2", "s1", "r1", DATA]
+    assert {node.kind for node in descendants(mended, DATA)} == {"data", "run", "sample", "sweep"}
+
+
+def test_a_data_version_says_how_it_differs_and_what_it_corrects(mended):
+    about = {node.id: node.about for node in ancestors(mended, "r2")}
+    assert about[MENDED] == (
+        "4 conversations of train.jsonl; 3 rows added and 1 gone since 3fa200000000; 2 of them correct replies"
+    )
+    assert about[DATA] == "2 conversations of train.jsonl"
+
+
+def test_left_out_replies_lose_no_descent(mended):
+    mended.add_evaluation(evaluation())
+    mended.add_samples([sample(run="r2", evaluation="e1"), sample(run="r1", evaluation="e1")])
+    whole, short = ancestors(mended, "e1"), without_samples(ancestors(mended, "e1"))
+
+    assert ids(short) == ["e1", "r2", MENDED, "s2", "s1", "r1", DATA]
+    by_id = {node.id: node for node in short}
+    assert set(by_id["r2"].reached_from) == {"e1"}
+    assert set(by_id["r1"].reached_from) == {"e1", "r2", "s1", "s2"}
+    assert {node.id for node in whole} - set(by_id) == {"s6", "s7"}
+    assert all(by_id[near].depth < node.depth for node in short for near in node.reached_from)
+    assert ids(without_samples(descendants(mended, "r2"))) == ["r2", "w1", "e1"]
+    assert ids(without_samples(ancestors(mended, "s3")))[:2] == ["s3", "w1"]
+    assert without_samples([]) == []
+
+
+def test_a_ring_is_not_walked_for_ever(mended):
+    with mended.writing("a ring") as connection:
+        connection.execute("UPDATE datasets SET parent = ? WHERE id = ?", (MENDED, DATA))
+    assert set(ids(ancestors(mended, "r2"))) == {"r2", "r1", "s1", "s2", DATA, MENDED}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from personatune.conversation import ROLES, Conversation, Message, Role, Source
+from pydantic import ValidationError
+
+from personatune.conversation import ROLES, Conversation, Message, Origin, Role, Source
 from personatune.errors import DataError
 
 SHAPE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
@@ -28,8 +30,18 @@ def sniff(row: dict[str, Any]) -> bool:
 
 
 def read(row: dict[str, Any], source: Source) -> Conversation:
-    """The conversation; keys beside `messages` are ignored. Raises `DataError`."""
-    return Conversation(messages=turns(row["messages"], "messages", source), source=source)
+    """The conversation; keys beside `messages` and `origin` are ignored. Raises `DataError`."""
+    messages = turns(row["messages"], "messages", source)
+    return Conversation(messages=messages, source=source, origin=origin_of(row))
+
+
+def origin_of(row: dict[str, Any]) -> Origin | None:
+    """What the row says it was made from; None when it says nothing, or means something else by `origin`."""
+    value = row.get("origin")
+    try:
+        return Origin.model_validate(value) if isinstance(value, dict) and value else None
+    except ValidationError:
+        return None
 
 
 def turns(value: Any, key: str, source: Source) -> tuple[Message, ...]:

@@ -1,0 +1,138 @@
+"""Going on from an earlier run: what the new run takes over from it, and what may not differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from personatune import files, manifest
+from personatune.conversation import Conversation
+from personatune.data.split import Earlier, Split, split
+from personatune.data.version import row_hash
+from personatune.errors import ModelError, RecipeError, RunError, UsageError
+from personatune.generation.contestants import UNTRAINED, check, named_by
+from personatune.models.resolve import ModelSource
+from personatune.persona import Persona
+from personatune.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from personatune.models.load import Loaded
+
+SHAPE = ("model", "method", "vocab", "language", "lora_rank", "lora_alpha")
+"""The recipe keys that weights have: a run that goes on has those of the run it goes on from."""
+SPLIT_FILE = "split.json"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A finished run whose weights another one begins with."""
+
+    name: str
+    """As `r3`."""
+    folder: Path
+    """The run's folder."""
+    manifest: dict[str, Any]
+    """What made it."""
+
+    @property
+    def weights(self) -> Path:
+        """Its adapter or weights, its tokenizer and its vocabulary."""
+        return self.folder / "model"
+
+    @property
+    def identity(self) -> str:
+        """What tells its weights from those of any other run."""
+        return f"{self.name} {self.manifest.get('trained')}"
+
+
+def parent_of(persona: Persona, wanted: str) -> Parent:
+    """The finished run `wanted`, as `r3` or `pip@r3`. Raises `UsageError` or `RunError` when it cannot be gone on from.
+
+    Runs of another persona cannot: what was made from what is recorded within one.
+    """
+    owner, _, name = wanted.rpartition("@")
+    if owner and Path(owner).resolve() != persona.folder.resolve() and owner != persona.name:
+        raise UsageError(f"{wanted} is a run of another persona", fix=f"name one of its own, as in: {persona.name}@r1")
+    if name in UNTRAINED:
+        raise UsageError(f"{wanted} is not a run: every training begins with it", fix="leave out --from")
+    folder = persona.runs_folder / check(persona, name)
+    made = manifest.read(folder)
+    if made.get("status") != "finished":
+        raise RunError(f"{persona.name}@{name} is not finished", fix="run the command that began it again")
+    return Parent(name, folder, made)
+
+
+def inherit(recipe: Recipe, parent: Parent) -> Recipe:
+    """The recipe with the parent's shape. Raises `RecipeError` for a key that was chosen otherwise."""
+    resolved: dict[str, Any] = parent.manifest["recipe"]["resolved"]
+    theirs = {key: resolved[key] for key in SHAPE}
+    for key in recipe.model_fields_set.intersection(SHAPE):
+        ours = getattr(recipe, key)
+        if ours != theirs[key] and not (key == "model" and ours in (named_by(parent.manifest), _id(parent))):
+            raise RecipeError(
+                f"{parent.name} was trained with {key} = {theirs[key]}, not {ours}; its weights have that shape",
+                fix=f"leave out --{key.replace('_', '-')} (or the key of the recipe file), or train without --from",
+            )
+    return recipe.model_copy(update={**theirs, "model": named_by(parent.manifest)})
+
+
+def refuse_another_model(parent: Parent, source: ModelSource) -> None:
+    """Raise `ModelError` when the base model is no longer the one that the parent was trained on."""
+    if source.sha256 != parent.manifest["model"].get("hash"):
+        raise ModelError(
+            f"the model {source.id} has changed since {parent.name} was trained on it",
+            where=source.folder,
+            fix="bring back the model as it was, or train without --from",
+        )
+
+
+def split_as(parent: Parent, conversations: Sequence[Conversation], recipe: Recipe) -> tuple[Split, str]:
+    """The split in which the parent's held-out rows are held out again; and a sentence about it."""
+    earlier = _earlier(parent)
+    parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed, earlier=earlier)
+    as_before = sum(row_hash(row) in earlier.heldout for row in parts.heldout)
+    new = len(parts.heldout) - as_before
+    mended = sum(row.origin is not None and row.origin.fix is not None for row in parts.train)
+    told = f"going on from {parent.name}: {as_before} rows are held out as they were there, {new} more are new"
+    return parts, told + (f"; {mended} corrected replies are all trained on" if mended else "")
+
+
+def write_split(folder: Path, parts: Split, parent: Parent | None) -> None:
+    """Keep which rows were learned from, here or before, and which were not."""
+    before = _earlier(parent).trained if parent else frozenset()
+    trained = before | {row_hash(row) for row in parts.train}
+    heldout = [row_hash(row) for row in parts.heldout]
+    files.write_json(folder / SPLIT_FILE, {"heldout": heldout, "trained": sorted(trained)})
+
+
+def rows_learned(parent: Parent, loaded: Loaded) -> tuple[list[int], Tensor] | None:
+    """The turn tokens whose embedding rows the parent trained, and what the rows are now; None when it did not."""
+    adapter = parent.weights / "adapter_config.json"
+    if adapter.is_file():
+        wanted = json.loads(adapter.read_text(encoding="utf-8")).get("trainable_token_indices") or {}
+        ids = [token for tokens in wanted.values() for token in tokens] if isinstance(wanted, dict) else list(wanted)
+    else:
+        ids = list(parent.manifest.get("turn_rows", ()))
+    return (ids, loaded.model.get_input_embeddings().weight[ids].detach().float()) if ids else None
+
+
+def _earlier(parent: Parent) -> Earlier:
+    path = parent.folder / SPLIT_FILE
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Earlier(frozenset(map(str, kept["trained"])), frozenset(map(str, kept["heldout"])))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{parent.name} does not say which rows it held out, so they could be trained on",
+            where=path,
+            fix="train without --from",
+        ) from error
+
+
+def _id(parent: Parent) -> str:
+    return str(parent.manifest["model"]["id"])
