@@ -18,6 +18,8 @@ VERBS = {
     "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
     "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
     "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),
+    "compare": ("compare", "ask contestants the same prompts and seeds, and show the replies side by side"),
+    "compare-models": ("compare_models", "train the same data and recipe on several models, then compare them"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),

@@ -93,9 +93,7 @@ def evaluate(
     the parameters are unknown, out of range or contradict each other.
     """
     options = options or EvaluationOptions()
-    _refuse_bad_parameters(options)
-    if not options.allow_leak:
-        _refuse_leaks(suite, conversations)
+    refuse_bad_wishes(suite, conversations, options)
     signals = signals_for(conversations)
     results: list[ContestantResult] = []
     for contestant in contestants:
@@ -122,6 +120,13 @@ def evaluate(
         contestants=tuple(results),
         reference=reference_of(conversations, signals),
     )
+
+
+def refuse_bad_wishes(suite: Suite, conversations: Sequence[Conversation], options: EvaluationOptions) -> None:
+    """Raise what `evaluate` would raise before it asks anybody: for leaks, and for bad generation parameters."""
+    _refuse_bad_parameters(options)
+    if not options.allow_leak:
+        _refuse_leaks(suite, conversations)
 
 
 def seed_for(seed: int, case_id: str, turn: int, k: int) -> int:
@@ -247,9 +252,10 @@ def _refuse_leaks(suite: Suite, conversations: Sequence[Conversation]) -> None:
         return
     shown = "; ".join(f"{case_id}: “{text}”" for case_id, text in leaks[:_LEAKS_SHOWN])
     more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
+    whose, place = ("suite's ", " in the suite") if suite.path else ("", "")
     raise DataError(
-        f"{len(leaks)} of the suite's prompts stand in the training data, so the answers may be known by "
+        f"{len(leaks)} of the {whose}prompts stand in the training data, so the answers may be known by "
         f"heart: {shown}{more}",
         where=suite.path,
-        fix="reword them in the suite, or ask them all the same with --allow-leak",
+        fix=f"reword them{place}, or ask them all the same with --allow-leak",
     )

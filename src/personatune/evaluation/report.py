@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,6 +19,7 @@ from personatune.evaluation import plots
 from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import LABELS, CaseView, case_views
 from personatune.evaluation.results import Evaluation
+from personatune.evaluation.sheets import Sheet, parameters_sheet
 from personatune.evaluation.signals.signal import Rate, rate
 from personatune.evaluation.words import word_count
 
@@ -40,6 +41,10 @@ class ReportContext:
     """A run's training as rows of step, epoch, loss and heldout_nll; rows of several runs name theirs in `run`."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """How it was made: versions, run, data version; any names, texts, numbers, lists and nested dicts."""
+    layout: Literal["evaluation", "comparison"] = "evaluation"
+    """Of a comparison the replies come first, in the order of the suite, with all about them in sight."""
+    sheets: Sequence[Sheet] = ()
+    """Tables at the top of the page."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,9 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         lstrip_blocks=True,
     )
     cases = case_views(evaluation)
+    comparison = context.layout == "comparison"
+    if comparison:
+        cases.sort(key=lambda view: view.order)
     return environment.get_template("report.html.j2").render(
         character=context.character,
         suite=evaluation.suite,
@@ -118,6 +126,9 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         lengths=_length_plots(evaluation),
         losses=_loss_plots(context.metrics),
         made=_records(context.made),
+        comparison=comparison,
+        sheets=context.sheets,
+        parameters=parameters_sheet(evaluation),
         style=style,
         script=script,
         policy=_policy(style, script),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,23 @@ class Evaluation:
     """The contestants in the order they were asked."""
     reference: Reference
     """The training data's own figures."""
+
+    def renamed(self, names: Mapping[str, str]) -> Evaluation:
+        """The same evaluation with other names for those contestants that `names` holds: for people to read."""
+        return replace(
+            self,
+            contestants=tuple(
+                replace(
+                    contestant,
+                    name=names.get(contestant.name, contestant.name),
+                    samples=tuple(
+                        replace(sample, contestant=names.get(sample.contestant, sample.contestant))
+                        for sample in contestant.samples
+                    ),
+                )
+                for contestant in self.contestants
+            ),
+        )
 
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""

@@ -53,8 +53,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     resolved = recipe.resolved()
     version = version_of(inputs.conversations)
     compute = inputs.compute
-    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
-    fingerprint = files.content_hash(resolved.model_dump_json(), version, inputs.source.sha256, compute.device)
+    fingerprint = _fingerprint(recipe, inputs)
     for record in reversed(store.runs()) if not fresh else ():
         folder, made = persona.runs_folder / record.name, record.manifest
         if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
@@ -94,6 +93,26 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     for notice, text in inputs.source.notices.items():
         files.write_bytes(folder / notice, text)
     return Job(name, folder, resolved, made, resumed=False)
+
+
+def finished_run(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs) -> RunRecord | None:
+    """The newest finished run that the same recipe, data, model and device made, and whose weights are there."""
+    fingerprint = _fingerprint(recipe, inputs)
+    for record in reversed(store.runs()):
+        same = record.status == "finished" and record.manifest.get("fingerprint") == fingerprint
+        if same and (persona.runs_folder / record.name / "model").is_dir():
+            return record
+    return None
+
+
+def _fingerprint(recipe: Recipe, inputs: Inputs) -> str:
+    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
+    return files.content_hash(
+        recipe.resolved().model_dump_json(),
+        version_of(inputs.conversations),
+        inputs.source.sha256,
+        inputs.compute.device,
+    )
 
 
 def shared_system_prompt(conversations: Sequence[Conversation]) -> str | None:
