@@ -89,7 +89,7 @@ def compare_models(
     from personatune.terminal.side_by_side import print_sheet
     from personatune.training.recipe import combine, read_recipe
 
-    _refuse_too_few(model)
+    _refuse_too_few(model, seeds)
     comparison = replace(wanted(suite, prompts, prompt or ()), name_models=True)
     options = options_for(parameters, samples, allow_leak=allow_leak)
     who = open_persona(persona, adopt=True)
@@ -142,9 +142,11 @@ class _Plan:
         return [(model, seed) for seed in self.seeds for model in models]
 
 
-def _refuse_too_few(models: Sequence[str]) -> None:
+def _refuse_too_few(models: Sequence[str], seeds: Sequence[int] | None) -> None:
     from personatune.errors import UsageError
 
+    if seeds is not None and not seeds:
+        raise UsageError("--seeds: no seed was given", fix="give one or more, as in: --seeds 0 1 2")
     if len(models) < 2:
         raise UsageError(
             f"comparing takes two models or more, and {len(models) or 'none'} was named",
