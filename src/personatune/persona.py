@@ -78,6 +78,11 @@ class Persona:
         return self.folder / ".personatune" / "samples"
 
     @property
+    def comparisons_folder(self) -> Path:
+        """The pages of comparisons, one file each."""
+        return self.folder / "comparisons"
+
+    @property
     def system_prompt(self) -> str:
         """The prompt that makes an untrained model play the character: the rival a trained run must beat."""
         who = self.character

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
+from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
 from personatune.cli.runs import kept_as, open_store
 from personatune.conversation import Conversation
 from personatune.data.load import load, load_lenient
 from personatune.data.version import row_hash, version_of
-from personatune.errors import DataError, UsageError
-from personatune.evaluation.evaluate import EvaluationOptions, evaluate
+from personatune.errors import UsageError
+from personatune.evaluation.evaluate import EvaluationOptions, evaluate, parameters_for, refuse_bad_wishes
 from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
-from personatune.evaluation.suite import load_suite
-from personatune.generation.contestants import Opening, check, identity, open_contestant
+from personatune.generation.contestant import Contestant
+from personatune.generation.contestants import Opening, check, default_params, identity, open_contestant
 from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
+from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
 from personatune.store.records import EvaluationRecord, SampleRecord
@@ -31,7 +34,6 @@ from personatune.training.checkpoints import read_metrics
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from personatune.generation.contestant import Contestant
     from personatune.models.device import DeviceChoice
 
 
@@ -49,6 +51,8 @@ class Wish:
     """Ask only so many of the suite's single-turn prompts: a quick look."""
     general: bool = False
     """Ask the general and harmful prompts too, where the untrained base and somebody else are asked."""
+    comparison: Comparison | None = None
+    """Fewer prompts and another page, for contestants to be seen side by side."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ class Kept:
     id: str
     samples_file: Path
     report: Path
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What people read in place of the contestants' names, where they would not say enough."""
+
+    @property
+    def shown(self) -> Evaluation:
+        """The evaluation as people read it."""
+        return self.evaluation.renamed(self.names)
 
     def as_json(self) -> dict[str, Any]:
         """What scripts read."""
@@ -74,12 +85,8 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     from personatune.terminal.training_progress import StageProgress
 
     persona, names = _contestants(wish.contestants)
-    path = wish.suite or persona.suite_file
-    if not path.is_file():
-        raise DataError(f"there is no suite {path}", fix="--suite FILE, or write the persona's suite.yaml")
-    if wish.report and wish.report.is_dir():
-        raise UsageError(f"{wish.report} is a folder", fix=f"--report {wish.report / 'report.html'}")
-    suite = load_suite(path)
+    suite = suite_of(persona, wish.suite, wish.comparison)
+    _refuse_folder(wish.report)
     if wish.first is not None:
         single = [case for case in suite.cases if len(case.turns) == 1]
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
@@ -113,7 +120,7 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     with EvaluationProgress(console) as progress:
         evaluation = evaluate(opened(), suite, conversations=conversations, options=options, on_progress=progress)
     print_signals_off({**evaluation.off, **({"off_topic": missing} if missing else {})}, console)
-    kept = _keep(persona, names, evaluation, path, wish.report)
+    kept = _keep(persona, names, evaluation, wish)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
 
@@ -154,6 +161,20 @@ def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
     return [Conversation.model_validate_json(text) for _, text in kept]
 
 
+def refuse_what_would_fail(persona: Persona, wish: Wish) -> None:
+    """Raise for a wish, whose contestants need not be there yet, what `evaluate_and_keep` would raise."""
+    suite = suite_of(persona, wish.suite, wish.comparison)
+    _refuse_folder(wish.report)
+    refuse_bad_wishes(suite, load(persona.train_file), wish.options)
+    nobody = Contestant(persona.name, ScriptedEngine(lambda _request: ""), default_params(persona))
+    parameters_for(nobody, suite, wish.options)
+
+
+def _refuse_folder(report: Path | None) -> None:
+    if report and report.is_dir():
+        raise UsageError(f"{report} is a folder", fix=f"--report {report / 'report.html'}")
+
+
 def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
     if not references:
         raise UsageError("name at least one contestant", fix="as in: personatune evaluate pip@base pip@r1")
@@ -171,14 +192,15 @@ def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
     return persona, list(dict.fromkeys(names))
 
 
-def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Path, report: Path | None) -> Kept:
+def _keep(persona: Persona, names: list[str], evaluation: Evaluation, wish: Wish) -> Kept:
+    suite, comparison = evaluation.suite, wish.comparison
     runs = [name for name in names if name.startswith("r")]
     made = {name: manifest.read(persona.runs_folder / name) for name in runs}
     with open_store(persona) as store:
         known = {run.name for run in store.runs()}
         identifier = store.add_evaluation(
             EvaluationRecord(
-                suite=files.sha256_of(suite),
+                suite=files.sha256_of(Path(suite.path)) if suite.path else files.content_hash(suite.model_dump_json()),
                 contestants=tuple(f"{persona.name}@{name}" for name in names),
                 summary=evaluation.to_json(),
             )
@@ -186,14 +208,26 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, suite: Pat
         evaluation = evaluation.with_ids(store.add_samples(list(_records(evaluation, identifier, known))))
         samples_file = persona.samples_folder / f"{identifier}.jsonl"
         place = persona.runs_folder / runs[-1] if runs else persona.folder
-        html = report or place / "report.html"
+        html = wish.report or (_new_page(persona, identifier) if comparison else place / "report.html")
         evaluation.write_samples(samples_file)
+        shown: dict[str, str] = {}
         lineage = without_samples(ancestors(store, identifier))
-        write_report(html, evaluation, replace(_context(persona, made), lineage=lineage, reference=_before_at(persona)))
+        context = replace(_context(persona, made), lineage=lineage, reference=_before_at(persona))
+        if comparison:
+            shown = names_with_models(persona, names, wish.model, always=comparison.name_models)
+            context = replace(context, layout="comparison", sheets=tuple(comparison.sheets))
+        write_report(html, evaluation.renamed(shown), context)
         store.update_evaluation(
             identifier, samples_file=kept_as(samples_file, persona), report_file=kept_as(html, persona)
         )
-    return Kept(evaluation, identifier, samples_file.resolve(), html.resolve())
+    return Kept(evaluation, identifier, samples_file.resolve(), html.resolve(), shown)
+
+
+def _new_page(persona: Persona, identifier: str) -> Path:
+    """A page that is not there yet: after a lost record, numbers begin anew."""
+    others = (f"{identifier}-{number}" for number in itertools.count(2))
+    names = itertools.chain([identifier], others)
+    return next(page for name in names if not (page := persona.comparisons_folder / f"{name}.html").exists())
 
 
 def _before_at(persona: Persona) -> str:

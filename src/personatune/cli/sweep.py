@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from personatune.cli.evaluating import learned_by
 from personatune.cli.runs import kept_as, open_store
-from personatune.data.load import load
 from personatune.errors import UsageError
 from personatune.evaluation.cases import PARAMETERS
 from personatune.generation.contestants import check
@@ -119,9 +119,10 @@ def kept(persona: Persona, made: Sweep, place: Path | None = None) -> tuple[Swee
     from personatune.sweeping.report import report_of
 
     which = made.contestant.rpartition("@")[2]
+    conversations, _ = learned_by(persona, [made.run] if made.run else [])
     report = report_of(
         made,
-        load(persona.train_file),
+        conversations,
         character=persona.character.name,
         reference=f"{persona.folder}@{which}",
     )

@@ -102,9 +102,7 @@ def evaluate(
     the parameters are unknown, out of range or contradict each other.
     """
     options = options or EvaluationOptions()
-    _refuse_bad_parameters(options)
-    if not options.allow_leak:
-        _refuse_leaks(suite, [*conversations, *options.also_learned])
+    refuse_bad_wishes(suite, [*conversations, *options.also_learned], options)
     calibrated = calibrate(conversations, also_learned=options.also_learned, embed=options.embed, name=suite.character)
     signals, set_signals = calibrated.signals, set_signals_for(conversations, suite)
     asked = paired_signals() if options.general else ()
@@ -158,6 +156,13 @@ def _with_paired_figures(results: Sequence[ContestantResult], asked: Sequence[Pa
         }
 
     return [replace(result, figures={**result.figures, **figures_of(result)}) for result in results]
+
+
+def refuse_bad_wishes(suite: Suite, conversations: Sequence[Conversation], options: EvaluationOptions) -> None:
+    """Raise what `evaluate` would raise before it asks anybody: for leaks, and for bad generation parameters."""
+    _refuse_bad_parameters(options)
+    if not options.allow_leak:
+        _refuse_leaks(suite, conversations)
 
 
 def seed_for(seed: int, case_id: str, turn: int, k: int) -> int:
@@ -317,9 +322,10 @@ def _refuse_leaks(suite: Suite, conversations: Sequence[Conversation]) -> None:
         return
     shown = "; ".join(f"{case_id}: “{text}”" for case_id, text in leaks[:_LEAKS_SHOWN])
     more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
+    whose, place = ("suite's ", " in the suite") if suite.path else ("", "")
     raise DataError(
-        f"{len(leaks)} of the suite's prompts stand in the training data, so the answers may be known by "
+        f"{len(leaks)} of the {whose}prompts stand in the training data, so the answers may be known by "
         f"heart: {shown}{more}",
         where=suite.path,
-        fix="reword them in the suite, or ask them all the same with --allow-leak",
+        fix=f"reword them{place}, or ask them all the same with --allow-leak",
     )

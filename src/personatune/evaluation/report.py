@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -16,6 +16,7 @@ from personatune.evaluation.lineage_picture import lineage_picture
 from personatune.evaluation.pointers import Pointer, percent, pointers
 from personatune.evaluation.replies import LABELS, CaseView, case_views
 from personatune.evaluation.results import Evaluation
+from personatune.evaluation.sheets import Sheet, parameters_sheet
 from personatune.evaluation.signals.signal import Rate, rate
 from personatune.evaluation.together import Link, links_of, together
 from personatune.evaluation.words import word_count
@@ -43,6 +44,10 @@ class ReportContext:
     """What stands before a reply's number where one names it to a command: `pip@`."""
     lineage: Sequence[Node] = ()
     """The evaluation and all it was made from, without replies that nobody corrected."""
+    layout: Literal["evaluation", "comparison"] = "evaluation"
+    """Of a comparison the replies come first, in the order of the suite, with all about them in sight."""
+    sheets: Sequence[Sheet] = ()
+    """Tables at the top of the page."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,9 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
     """The report's HTML. Every word of a model or of the author's files is escaped."""
     names = [contestant.name for contestant in evaluation.contestants]
     cases = case_views(evaluation)
+    comparison = context.layout == "comparison"
+    if comparison:
+        cases.sort(key=lambda view: view.order)
     return page.render(
         "report",
         character=context.character,
@@ -116,6 +124,9 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         reference=context.reference,
         suggestions=evaluation.suggestions,
         lineage=Markup("").join(lineage_picture(context.lineage, width) for width in (WIDE, NARROW)),
+        comparison=comparison,
+        sheets=context.sheets,
+        parameters=parameters_sheet(evaluation),
     )
 
 

@@ -203,6 +203,23 @@ class Evaluation:
             ),
         )
 
+    def renamed(self, names: Mapping[str, str]) -> Evaluation:
+        """The same evaluation with other names for those contestants that `names` holds: for people to read."""
+        return replace(
+            self,
+            contestants=tuple(
+                replace(
+                    contestant,
+                    name=names.get(contestant.name, contestant.name),
+                    samples=tuple(
+                        replace(sample, contestant=names.get(sample.contestant, sample.contestant))
+                        for sample in contestant.samples
+                    ),
+                )
+                for contestant in self.contestants
+            ),
+        )
+
     def to_json(self, *, samples_file: str | None = None, report: str | None = None) -> dict[str, Any]:
         """The record that `--json` prints; the paths are those of the files written from it."""
         return {

@@ -140,6 +140,13 @@ def default_opening() -> Opening:
     return Opening(choose())
 
 
+def model_of(persona: Persona, which: str, model: str | None = None) -> str:
+    """The model that a contestant, as `check` gives it, stands on; `model` is the base of untrained ones."""
+    if _RUN.fullmatch(which):
+        return named_by(manifest.read(persona.runs_folder / which))
+    return model or untrained_model(persona)
+
+
 def default_params(persona: Persona) -> GenerationParams:
     """The persona's generation parameters over the defaults. Raises `PersonaError` for unknown or bad ones."""
     try:

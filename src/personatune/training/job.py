@@ -64,12 +64,8 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     resolved = recipe.resolved()
     version = version_of(inputs.conversations)
     compute = inputs.compute
-    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
     parent = inputs.parent
-    begun_with = (parent.identity,) if parent else ()
-    fingerprint = files.content_hash(
-        resolved.model_dump_json(), version, inputs.source.sha256, compute.device, *begun_with
-    )
+    fingerprint = _fingerprint(recipe, inputs)
     for record in reversed(store.runs()) if not fresh else ():
         folder, made = persona.runs_folder / record.name, record.manifest
         if made.get("fingerprint") == fingerprint and made.get("status") != "finished" and folder.is_dir():
@@ -145,3 +141,25 @@ def made_from(store: Store, origins: dict[int, str]) -> str | None:
     """The data version whose replies were corrected last, which these rows go on from."""
     runs = [store.sample(origins[place]).run for place in sorted(origins)]
     return next((store.run(run).dataset for run in reversed(runs) if run), None)
+
+
+def finished_run(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs) -> RunRecord | None:
+    """The newest finished run that the same recipe, data, model and device made, and whose weights are there."""
+    fingerprint = _fingerprint(recipe, inputs)
+    for record in reversed(store.runs()):
+        same = record.status == "finished" and record.manifest.get("fingerprint") == fingerprint
+        if same and (persona.runs_folder / record.name / "model").is_dir():
+            return record
+    return None
+
+
+def _fingerprint(recipe: Recipe, inputs: Inputs) -> str:
+    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
+    begun_with = (inputs.parent.identity,) if inputs.parent else ()
+    return files.content_hash(
+        recipe.resolved().model_dump_json(),
+        version_of(inputs.conversations),
+        inputs.source.sha256,
+        inputs.compute.device,
+        *begun_with,
+    )

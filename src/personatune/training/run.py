@@ -220,7 +220,8 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     watch = trainer.Watch(job.folder, plan, lengths, heldout.rendered, recipe, listen, options.stop, done)
     the_trainer, reporter = trainer.build(trainee, watch, rows.rendered, compute.device)
-    begun = time.monotonic()
+    # What was trained before a pause counts too; steps that a crash lost do not.
+    begun = time.monotonic() - (job.manifest.get("seconds", {}).get("train", 0.0) if done else 0.0)
     if done < plan.steps:
         the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = int(the_trainer.state.global_step)

@@ -19,7 +19,9 @@ from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import case_views, marked
 from personatune.evaluation.report import ReportContext, render_report, write_report
 from personatune.evaluation.results import Evaluation
+from personatune.evaluation.sheets import Sheet
 from personatune.evaluation.suggestions import Suggestion
+from personatune.evaluation.words import word_count
 from personatune.generation.contestant import Contestant
 from personatune.generation.scripted import ScriptedEngine
 from personatune.store.lineage import Node
@@ -305,3 +307,37 @@ def test_the_page_draws_what_the_evaluation_was_made_from(evaluation: Evaluation
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert not [attributes for _, attributes in page.tags if "style" in attributes]
+
+
+def test_the_page_of_a_comparison_shows_replies_first_and_hides_nothing_of_them(evaluation: Evaluation) -> None:
+    sheet = Sheet(
+        f"Models {HOSTILE}", "How to read it.", ("model", "a", "b"), (("time", "1 s", HOSTILE),), frozenset({0})
+    )
+    names = {"pip@r1": "pip@r1 (gemma-3-270m)"}
+    html = render_report(evaluation.renamed(names), context(character="Pip", layout="comparison", sheets=(sheet,)))
+    page = Page(html)
+    text = re.sub(r"\s+", " ", "".join(page.text))
+    assert page.open == []
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert not [attributes for _, attributes in page.tags if "style" in attributes]
+    places = [
+        text.index(words) for words in ("Models <script>", "Replies side by side", "Signals", "Generation parameters")
+    ]
+    assert places == sorted(places)
+    ids = [a["id"] for tag, a in page.tags if tag == "article"]
+    assert ids == [f"case-{case.id}" for case in evaluation.suite.cases]
+    for words in ("pip@r1 (gemma-3-270m)", "top_k", "repetition_penalty", HOSTILE):
+        assert words in text
+    in_sight = "".join(re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL))
+    for contestant in evaluation.contestants:
+        for sample in contestant.samples:
+            assert f"{word_count(sample.sample.reply)} word" in in_sight
+            assert f"ended by itself, seed {sample.sample.params.seed}" in in_sight
+
+
+def test_a_renamed_evaluation_says_the_same_of_others(evaluation: Evaluation) -> None:
+    renamed = evaluation.renamed({"pip@r1": "the new one"})
+    assert [c.name for c in renamed.contestants] == ["pip@base", "the new one"]
+    assert {s.contestant for c in renamed.contestants for s in c.samples} == {"pip@base", "the new one"}
+    assert [c.signals for c in renamed.contestants] == [c.signals for c in evaluation.contestants]
+    assert evaluation.renamed({}) == evaluation
