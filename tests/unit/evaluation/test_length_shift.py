@@ -37,9 +37,9 @@ def test_a_length_that_the_data_has_throughout_is_learned(n: int, seed: int) -> 
     found = learned_length(drawn(52, 76, n, seed + 100), data)
     assert found is not None and found.n == n and found.inside == 1
     assert 52 <= found.low <= found.high <= 76
-    assert found.sentence() == (
-        f"replies stay within {found.low:.0f} to {found.high:.0f} words: the length was learned from the data"
-    )
+    sentence = found.sentence(" whatever `top_p` says")
+    assert sentence.startswith(f"Replies stay within {found.low:.0f} to {found.high:.0f} words whatever `top_p` says")
+    assert f"{found.data_low:.0f} to {found.data_high:.0f}): the length was learned from the data." in sentence
     # A tenth that falls out of line does not hide it, and no other data of that size does either.
     stragglers = drawn(3, 15, n // 10, seed) + drawn(52, 76, n - n // 10, seed)
     assert learned_length(stragglers, data) is not None

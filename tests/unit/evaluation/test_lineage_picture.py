@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from personatune.evaluation.drawing import NARROW, WIDE
 from personatune.evaluation.lineage_picture import lineage_picture
-from personatune.evaluation.plots import NARROW, WIDE
 from personatune.store.lineage import Node
 
 DATA, MENDED = "3fa2" + "0" * 60, "77aa" + "0" * 60
