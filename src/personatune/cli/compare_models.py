@@ -39,7 +39,7 @@ def compare_models(
     persona: str,
     /,
     *,
-    model: Annotated[list[str], Parameter(negative="")] = [],  # noqa: B006
+    model: Annotated[list[str] | None, Parameter(negative="")] = None,
     keys: Annotated[SharedKeys, Parameter(name="*")] = SharedKeys(),  # noqa: B008
     recipe: Path | None = None,
     seeds: Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")] = None,
@@ -89,7 +89,8 @@ def compare_models(
     from personatune.terminal.side_by_side import print_sheet
     from personatune.training.recipe import combine, read_recipe
 
-    _refuse_too_few(model, seeds)
+    models = model or []
+    _refuse_too_few(models, seeds)
     comparison = replace(wanted(suite, prompts, prompt or ()), name_models=True)
     options = options_for(parameters, samples, allow_leak=allow_leak)
     who = open_persona(persona, adopt=True)
@@ -98,14 +99,14 @@ def compare_models(
     seeds = list(dict.fromkeys(seeds or [shared.seed]))
     wish = Wish((), suite, options, device=shared.device, report=report, comparison=comparison)
     plan = _Plan(who, layers, shared, seeds)
-    sources = _checked(plan, model, wish)
+    sources = _checked(plan, models, wish)
 
     manifests = _trained(plan, sources)
     if manifests is None:
         err().print("paused; the same command goes on from there")
         return 130
-    outcomes = _outcomes(model, seeds, manifests)
-    sheet = models_sheet(outcomes, short_names(model), seeds)
+    outcomes = _outcomes(models, seeds, manifests)
+    sheet = models_sheet(outcomes, short_names(models), seeds)
     wish = replace(
         wish,
         contestants=[f"{who.folder}@{one.runs[0]}" for one in outcomes],
@@ -172,8 +173,7 @@ def _checked(plan: _Plan, models: Sequence[str], wish: Wish) -> dict[str, ModelS
             for other, known in sources.items():
                 if known.folder.resolve() == source.folder.resolve():
                     raise UsageError(f"{other} and {model} are the same model", fix="name each model once")
-            if model not in sources:
-                sources[model] = source
+            sources[model] = source
     return sources
 
 
