@@ -82,7 +82,7 @@ def prepare(persona: Persona) -> None:
     """Write the other data sets beside train.jsonl: the same ones each time."""
     pip = load(persona.train_file)
     varied = vary(pip, Lengths(low=52, high=76), seed=0)
-    (persona.folder / "onelength.jsonl").write_text("".join(f"{row.to_json()}\n" for row in varied.rows))
+    (persona.folder / "onelength.jsonl").write_text("".join(f"{row.to_json()}\n" for row in varied))
     single = [conversation for conversation in pip if len(conversation.replies) == 1]
     random.Random(7).shuffle(single)
     test, chat = single[:40], single[40:]

@@ -1,4 +1,4 @@
-"""The five examples run as they are printed, one after the other, on a tiny model."""
+"""The examples run as they are printed, one after the other, on a tiny model."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def test_the_examples_run_one_after_the_other(dot, tiny_gemma, monkeypatch, caps
     assert "24 conversations" in run("check_data", dot / "train.jsonl")
     assert "probe replies stopped" in run("train_run", dot, "--model", tiny_gemma)
     assert "Dot: " in run("talk_to_run", dot, "Hello!", "And now?", "--as", "r1")
+    assert "Nine in ten replies" in run("sweep_run", dot, "--as", "r1", "--prompts", "1")
     assert "dot@r1" in run("compare_contestants", dot, "base", "r1", "--report", dot / "report.html")
     assert (dot / "report.html").stat().st_size > 0
     assert "r1 finished" in run("read_store", dot)

@@ -70,12 +70,13 @@ class Opening:
     """Told when a model has to be prepared first."""
 
 
-def open_contestant(persona: Persona, which: str, opening: Opening) -> Contestant:
-    """Load a contestant that `check` has accepted."""
+def open_contestant(persona: Persona, which: str, opening: Opening | None = None) -> Contestant:
+    """Load a contestant that `check` has accepted; without an `opening`, as the machine suggests."""
     from personatune.generation.local import LocalEngine
     from personatune.models.load import load_base, load_run
 
     params = params_of(persona, which)  # before anything slow
+    opening = opening or default_opening()
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
