@@ -293,8 +293,8 @@ def test_a_thousand_samples_are_measured_in_seconds() -> None:
     chance = random.Random(5)
     pool = " ".join(reply for conversation in PIP for reply in conversation.replies).split()
     replies = [" ".join(chance.sample(pool, 60)) for _ in range(900)] + ["no " * 800, "ab" * 2000, "a. " * 900] * 30
-    started = time.perf_counter()
+    started = time.process_time()
     signals = calibrate(PIP, name="Pip").signals
     found = [flags(sample(reply), signals) for reply in replies]
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
     assert all("loop" in flagged for flagged in found[900:])

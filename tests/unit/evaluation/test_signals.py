@@ -163,10 +163,10 @@ def test_copying_is_fast_on_a_thousand_rows() -> None:
     chance = random.Random(3)
     vocabulary = [f"w{number}" for number in range(3000)]
     texts = [" ".join(chance.choices(vocabulary, k=60)) for _ in range(2000)]
-    started = time.perf_counter()
+    started = time.process_time()
     signal = Copying([talk("hi", text) for text in texts[:1000]])
     found = [signal.fires(sample(text)) for text in texts[500:1500]]
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert [fired is not None for fired in found] == [True] * 500 + [False] * 500
 
 

@@ -27,14 +27,19 @@ pytestmark = [
 ALL = [one for which in SETS for one in planted(which) if not (one.persona == "unit" and "off_topic" in one.flags)]
 
 
-@pytest.fixture(scope="module")
-def embed() -> Embedder:
+@cache
+def the_embedder() -> Embedder:
     return open_embedder()
+
+
+@pytest.fixture
+def embed() -> Embedder:
+    return the_embedder()  # one for all: what it has embedded is known
 
 
 @cache
 def calibrated(persona: str) -> Calibrated:
-    return calibrate(conversations_of(persona), embed=open_embedder(), name=persona.title())
+    return calibrate(conversations_of(persona), embed=the_embedder(), name=persona.title())
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
