@@ -115,16 +115,23 @@ def sweep(
 
 def kept(persona: Persona, made: Sweep, place: Path | None = None) -> tuple[SweepReport, Path]:
     """Measure a sweep, write its page, keep the figures; return them and where the page is."""
+    from personatune.cli.console import err
+    from personatune.models import embedder
     from personatune.sweeping.page import write_page
     from personatune.sweeping.report import report_of
 
     which = made.contestant.rpartition("@")[2]
     conversations, _ = learned_by(persona, [made.run] if made.run else [])
+    embed = None
+    if embedder.missing() is None:
+        err().print("reading what the questions and answers are about ...")
+        embed = embedder.open_embedder()
     report = report_of(
         made,
         conversations,
         character=persona.character.name,
         reference=f"{persona.folder}@{which}",
+        embed=embed,
     )
     path = place or persona.folder / "sweeps" / f"{made.id}.html"
     write_page(path, report)

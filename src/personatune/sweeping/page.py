@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from personatune.evaluation.pointers import percent
 from personatune.evaluation.replies import Chip, chips_of, marked
 from personatune.evaluation.signals.resampling import quantile
 from personatune.evaluation.signals.signal import Rate, Signal
+from personatune.evaluation.together import as_text, interval_of
 from personatune.sweeping.effects import ParameterEffects
 from personatune.sweeping.plots import length_strips
 from personatune.sweeping.report import SweepReport
@@ -31,6 +32,8 @@ class PointRow:
     """The point and what was measured."""
     rates: tuple[tuple[str, str, bool], ...]
     """Each signal's rate and interval for people, and whether it calls for a look."""
+    figures: tuple[tuple[str, str], ...]
+    """The chief figures of its replies together, with their intervals, for people."""
     words: str
     """Median and band of the lengths."""
 
@@ -62,6 +65,7 @@ def render_page(report: SweepReport) -> str:
     """The page's HTML. Every word of a model or of the author's files is escaped."""
     sweep = report.sweep
     seen = [signal for signal in report.signals if signal.good or _anywhere(signal, report.results)]
+    figures = {figure.name: figure.title for result in report.results for figure in result.figures}
     return page.render(
         "sweep",
         package="personatune.sweeping",
@@ -72,7 +76,8 @@ def render_page(report: SweepReport) -> str:
         sentences=report.sentences,
         signals=seen,
         unseen=[signal.title for signal in report.signals if signal not in seen],
-        rows=[_row(result, seen) for result in report.results],
+        rows=[_row(result, seen, figures) for result in report.results],
+        figures=list(figures.values()),
         strips=_strips(report.results, report.training_words),
         lengths=_lengths(report),
         effects=report.effects,
@@ -87,14 +92,19 @@ def _anywhere(signal: Signal, results: Sequence[PointResult]) -> bool:
     return any(result.signals[signal.name].count for result in results)
 
 
-def _row(result: PointResult, signals: Sequence[Signal]) -> PointRow:
+def _row(result: PointResult, signals: Sequence[Signal], figures: Iterable[str]) -> PointRow:
     rates = []
     for signal in signals:
         rate = result.signals[signal.name]
         odd = rate.count < rate.n if signal.good else rate.count > 0
         rates.append((percent(rate.rate), _interval(rate), odd))
     low, middle, high = (quantile(result.words, share) for share in (0.05, 0.5, 0.95))
-    return PointRow(result, tuple(rates), f"{middle:.0f} ({low:.0f} to {high:.0f})")
+    known = {figure.name: figure for figure in result.figures}
+    together = tuple(
+        (as_text(known[name].value, known[name].unit), interval_of(known[name])) if name in known else ("-", "")
+        for name in figures
+    )
+    return PointRow(result, tuple(rates), together, f"{middle:.0f} ({low:.0f} to {high:.0f})")
 
 
 def _interval(rate: Rate) -> str:

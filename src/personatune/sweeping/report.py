@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from personatune.conversation import Conversation
-from personatune.evaluation.signals import signals_for
+from personatune.evaluation.signals import calibrate, set_signals_for
+from personatune.evaluation.signals.off_topic import Embed
 from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.words import word_count
 from personatune.sweeping.effects import ParameterEffects, effects_of, measures_of
 from personatune.sweeping.results import PointResult, Sweep, measured
 from personatune.sweeping.sentences import Sentence, sentences
+
+_TOGETHER = ("voice", "diversity")
+"""What is measured of a point's replies together; their lengths have a plot of their own."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,18 @@ class SweepReport:
         }
 
 
-def report_of(sweep: Sweep, conversations: Sequence[Conversation], *, character: str, reference: str) -> SweepReport:
-    """Measure a sweep; `conversations` are the training data that the signals are calibrated on."""
-    signals = signals_for(conversations)
-    results = measured(sweep, signals)
+def report_of(
+    sweep: Sweep, conversations: Sequence[Conversation], *, character: str, reference: str, embed: Embed | None = None
+) -> SweepReport:
+    """Measure a sweep; `conversations` are the training data that the signals are calibrated on.
+
+    `embed` makes vectors of texts; without it there is no off-topic signal.
+    """
+    calibrated = calibrate(conversations, embed=embed, name=character)
+    calibrated.look_ahead([one.sample for one in sweep.samples])
+    signals = calibrated.signals
+    together = [signal for signal in set_signals_for(conversations) if signal.name in _TOGETHER]
+    results = measured(sweep, signals, together)
     effects = effects_of(results, sweep.varied, measures_of(signals))
     training = [word_count(reply) for conversation in conversations for reply in conversation.replies]
     return SweepReport(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personatune.evaluation.signals.resampling import quantile
+from personatune.evaluation.signals.set_level import Figure, SetSignal
 from personatune.evaluation.signals.signal import Fired, Rate, Signal, faults, rates
 from personatune.evaluation.words import word_count
 from personatune.generation.engine import Sample
@@ -96,6 +97,8 @@ class PointResult:
     """Its replies."""
     signals: dict[str, Rate]
     """Each signal's rate."""
+    figures: tuple[Figure, ...] = ()
+    """The chief figures of its replies together, where they are enough to say something."""
 
     @property
     def words(self) -> list[int]:
@@ -116,16 +119,21 @@ class PointResult:
             "samples": len(self.samples),
             "flagged": self.flagged,
             "signals": {name: found.as_dict() for name, found in self.signals.items()},
+            "set": [figure.as_dict() for figure in self.figures],
             "words": {f"p{share}": quantile(words, share / 100) for share in (5, 10, 25, 50, 75, 90, 95)},
         }
 
 
-def measured(sweep: Sweep, signals: Sequence[Signal]) -> list[PointResult]:
+def measured(sweep: Sweep, signals: Sequence[Signal], together: Sequence[SetSignal] = ()) -> list[PointResult]:
     """What the signals see at each point that has replies."""
     found = [MeasuredSample(one, word_count(one.sample.reply), faults(one.sample, signals)) for one in sweep.samples]
     results = []
     for point in sweep.points:
         ours = tuple(one for one in found if one.swept.point == point.number)
         if ours:
-            results.append(PointResult(point, ours, rates([one.faults for one in ours], signals)))
+            seen = rates([one.faults for one in ours], signals)
+            samples = [one.swept.sample for one in ours]
+            figures = [figure for signal in together for figure in signal.figures(samples)]
+            chief = tuple(figure for figure in figures if figure.headline and figure.value is not None)
+            results.append(PointResult(point, ours, seen, chief))
     return results
