@@ -20,6 +20,7 @@ from personatune.sweeping.effects import ParameterEffects
 from personatune.sweeping.plots import length_strips
 from personatune.sweeping.report import SweepReport
 from personatune.sweeping.results import MeasuredSample, PointResult
+from personatune.sweeping.sentences import signed
 
 _MOST_STRIPS = 60
 
@@ -130,9 +131,9 @@ def _measured(parameter: ParameterEffects) -> list[tuple[str, list[str], str, bo
         means = [level.means[effect.measure] for level in parameter.levels]
         shown = [f"{mean:.0f}" if words else percent(mean) for mean in means]
         scale, unit = (1, "words") if words else (100, "points")
-        change = f"{scale * effect.difference:+.0f} {unit}"
+        change = f"{signed(scale * effect.difference)} {unit}"
         if effect.low is not None and effect.high is not None:
-            change += f" ({scale * effect.low:+.0f} to {scale * effect.high:+.0f})"
+            change += f" ({signed(scale * effect.low)} to {signed(scale * effect.high)})"
         if any(means) or effect.difference:
             lines.append((effect.title, shown, change, effect.told_apart))
     return lines

@@ -83,9 +83,9 @@ def _change(effect: Effect) -> str:
     assert effect.low is not None and effect.high is not None
     name = effect.title[0].lower() + effect.title[1:]
     if effect.unit == "words":
-        between = f"{effect.low:+.0f} to {effect.high:+.0f}"
+        between = f"{signed(effect.low)} to {signed(effect.high)}"
         return f"{name} {effect.first:.0f} to {effect.last:.0f} ({between})"
-    between = f"{100 * effect.low:+.0f} to {100 * effect.high:+.0f} points"
+    between = f"{signed(100 * effect.low)} to {signed(100 * effect.high)} points"
     return f"{name} {percent(effect.first)} to {percent(effect.last)} ({between})"
 
 
@@ -114,6 +114,11 @@ def _numbered(results: Sequence[PointResult]) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def signed(change: float) -> str:
+    """A change for people: whole, but never rounded away."""
+    return f"{change:+.1f}" if 0.05 <= abs(change) < 1 else f"{change + 0.0:+.0f}"
 
 
 def length_band(words: Sequence[int]) -> str:
