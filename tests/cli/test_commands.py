@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from commands import COMMAND, QUICK, SUITE, Run, contents, in_subprocess
 
-from personatune.data.load import load
+from personatune.cli.evaluating import learned_by
+from personatune.data.load import load, to_jsonl
+from personatune.persona import Persona
 from personatune.store.records import SampleFilter, flattened
 from personatune.store.store import Store
+from tiny_models import small_talk
 
 CPU = ("--device", "cpu")
 FLAGS = (*CPU, "--dtype", "fp32", "--lora-rank", "2", "--probes", "1")
@@ -391,3 +394,16 @@ def test_demo_trains_a_character_and_shows_before_and_after(place: Path, tiny_ge
     before = contents(place / "pip" / "runs" / "r1" / "model")
     assert run("demo", "pip").code == 0  # does not train again
     assert contents(place / "pip" / "runs" / "r1" / "model") == before
+
+
+def test_what_a_run_s_parent_learned_counts_as_learned(run, trained, place):
+    (place / "other.jsonl").write_text(to_jsonl(small_talk(12, seed=3)))
+    assert run("train", "dot", "--from", "r1", "--data", "other.jsonl", "--epochs", "1", "--probes", "0").code == 0
+
+    own, also = learned_by(Persona.open(trained), ["r2"])
+    assert len(own) == 12
+    assert {reply for row in load(trained / "train.jsonl") for reply in row.replies} <= {
+        reply for row in also for reply in row.replies
+    }
+    (trained / "train.jsonl").unlink()
+    assert len(learned_by(Persona.open(trained), ["r2"])[1]) == 20

@@ -108,7 +108,9 @@ def test_parameters_can_be_chosen_by_hand_and_shown(run, trained):
 
 
 def test_a_plan_file_and_prompts_of_ones_own(run, trained, place):
-    (place / "plan.toml").write_text('samples = 1\nask = ["Hello?", "And now?"]\n[[points]]\ntemperature = 0.4\n')
+    (place / "plan.toml").write_text(
+        'samples = 1\nown_prompts = ["Hello?", "And now?"]\n[[points]]\ntemperature = 0.4\n'
+    )
 
     outcome = run("sweep", "dot", "--plan", "plan.toml", *SHORT, "--json")
     assert outcome.json["planned"] == 2
@@ -124,6 +126,39 @@ def test_a_sample_of_a_sweep_knows_where_it_came_from(run, trained):
     assert kinds == ["sample", "sweep", "run", "data"]
 
 
+def test_a_flag_wins_over_the_plan_file_wherever_the_file_has_that_parameter(run, trained, place):
+    (place / "plan.toml").write_text(
+        "samples = 1\nprompts = 1\n[[points]]\ntemperature = 0.2\n[sobol]\npoints = 4\n"
+        "[sobol.ranges]\ntemperature = [0.5, 1.2]\ntop_p = [0.5, 1.0]\n"
+    )
+
+    outcome = run("sweep", "dot", "--plan", "plan.toml", "--temperature", "0.7", *SHORT, "--json")
+    assert {point["parameters"]["temperature"] for point in outcome.json["points"]} == {0.7}
+    assert outcome.json["varied"] == ["top_p"]
+
+
+def test_a_plan_file_without_points_takes_them_from_flags(run, trained, place):
+    (place / "plan.toml").write_text("samples = 1\nprompts = 1\n")
+
+    outcome = run("sweep", "dot", "--plan", "plan.toml", "--temperature", "0.5", "1", *SHORT, "--json")
+    assert outcome.json["planned"] == 2
+
+
+def test_at_temperature_0_there_is_one_reply_a_prompt_whatever_else_is_moved(run, trained):
+    outcome = run("sweep", "dot", "--temperature", "0", "--top-p", "0.5", "1", *SHORT, "--samples", "3", "--json")
+
+    assert (outcome.json["planned"], outcome.json["samples"]) == (4, 4)
+    assert len([s for s in planned(trained)[1] if s.origin == "sweep"]) == 2
+
+
+def test_an_untrained_contestant_is_not_told_to_use_a_point(run, trained):
+    outcome = run("sweep", "dot@base", "--temperature", "0.5", "1", *SHORT)
+
+    assert outcome.code == 0
+    assert "personatune use" not in outcome.out
+    assert "[generation]" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -137,6 +172,8 @@ def test_a_sample_of_a_sweep_knows_where_it_came_from(run, trained):
         (("sweep", "dot", "--temperature", "1", "--samples", "0"), "samples"),
         (("sweep", "dot", "--sobol", "4", "--temperature", "0.1", "0.5", "0.9"), "--temperature"),
         (("sweep", "dot", "--min-new-tokens", "500"), "min_new_tokens"),
+        (("sweep", "dot", "--temperature", "1", "--prompt", " "), "blank"),
+        (("sweep", "dot", "--temperature", "1", "--prompt", "So?", "--prompts", "3"), "--prompts"),
         (("use", "dot@r1", "--from-sweep", "w9", "--point", "1"), "w9"),
         (("use", "dot@r1", "--from-sweep", "w1"), "--point"),
         (("use", "dot@base", "--temperature", "1"), "base"),

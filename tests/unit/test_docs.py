@@ -27,7 +27,9 @@ def page(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_tree_names_every_module_and_nothing_else():
-    listed = set(_tree((ROOT / "docs" / "architecture.md").read_text("utf-8")))
+    lines = list(_tree((ROOT / "docs" / "architecture.md").read_text("utf-8")))
+    listed = set(lines)
+    assert [str(path.relative_to(PACKAGE)) for path in listed if lines.count(path) > 1] == [], "twice in the docs"
     there = {path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent == PACKAGE}
     there |= {path.parent for path in PACKAGE.rglob("__init__.py")} - {PACKAGE}
 

@@ -1,4 +1,4 @@
-"""What evaluate and demo share: resolve the contestants, evaluate, keep samples and report."""
+"""What evaluate, compare and demo share: resolve the contestants, evaluate, keep samples and report."""
 
 from __future__ import annotations
 
@@ -119,33 +119,51 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
 
     with EvaluationProgress(console) as progress:
         evaluation = evaluate(opened(), suite, conversations=conversations, options=options, on_progress=progress)
-    print_signals_off({**evaluation.off, **({"off_topic": missing} if missing else {})}, console)
+    if missing:
+        evaluation = replace(evaluation, off={**evaluation.off, "off_topic": missing})
+    print_signals_off(evaluation.off, console)
     kept = _keep(persona, names, evaluation, wish)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
 
 
 def learned_by(persona: Persona, runs: Sequence[str]) -> tuple[list[Conversation], list[Conversation]]:
-    """What the first run learned from, and what else the others did or stands in the persona's file now.
+    """What the first run learned from, and what else it, the others and the runs they went on from learned.
 
-    Read from the run's file while it says the same, from the store when it does not; without runs, and for runs
-    whose conversations nobody has any more, from the persona's file.
+    What stands in the persona's file now counts as learned too. Read from a run's file while it says the same, from
+    the store when it does not; without runs, and for runs whose conversations nobody has any more, from the persona's
+    file.
     """
-    present = load(persona.train_file)
-    found = {version_of(present): present}
+    found: dict[str, list[Conversation]] = {}
     order: list[str] = []
-    for run in runs:
+    for run, is_parent in _with_parents(persona, runs):
         data = manifest.read(persona.runs_folder / run).get("data") or {}
         version = str(data.get("version"))
         if version not in found and (rows := _rows_of(persona, version, str(data.get("file")))):
             found[version] = rows
-        if version in found:
+        if version in found and not is_parent:
             order.append(version)
-    first = order[0] if order else next(iter(found))
-    own = found.pop(first)
+    if not order or persona.train_file.is_file():
+        present = load(persona.train_file)
+        found.setdefault(version_of(present), present)
+        order.append(version_of(present))
+    own = found.pop(order[0])
     known = {row_hash(conversation) for conversation in own}
     others = {row_hash(conversation): conversation for rows in found.values() for conversation in rows}
     return own, [conversation for key, conversation in others.items() if key not in known]
+
+
+def _with_parents(persona: Persona, runs: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """The runs, then those that they went on from and whose folders are there; and whether it is one of the latter."""
+    yield from ((run, False) for run in runs)
+    seen = set(runs)
+    waiting = list(runs)
+    while waiting:
+        parent = manifest.read(persona.runs_folder / waiting.pop()).get("parent")
+        if parent and parent not in seen and (persona.runs_folder / parent / manifest.MANIFEST).is_file():
+            seen.add(parent)
+            waiting.append(parent)
+            yield parent, True
 
 
 def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from personatune.cli.evaluating import learned_by
 from personatune.cli.runs import kept_as, open_store
+from personatune.conversation import Conversation
 from personatune.errors import UsageError
 from personatune.evaluation.cases import PARAMETERS
-from personatune.generation.contestants import check
+from personatune.generation.contestants import UNTRAINED, check
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 from personatune.persona import Persona
@@ -48,7 +52,7 @@ def sweep(
     plan: Path | None = None,
     sobol: int | None = None,
     prompts: int | None = None,
-    ask: Annotated[list[str] | None, Parameter(negative="")] = None,
+    prompt: Annotated[list[str] | None, Parameter(negative="")] = None,
     samples: int | None = None,
     seed: int | None = None,
     model: str | None = None,
@@ -71,7 +75,7 @@ def sweep(
         Spread so many points evenly between the two values given for each parameter, in place of a grid.
     prompts
         How many of the suite's prompts to ask at each point, spread over the suite; left out, 10.
-    ask
+    prompt
         A prompt of your own in place of the suite's; may be given several times.
     samples
         Replies for each prompt at each point; left out, 2.
@@ -96,47 +100,70 @@ def sweep(
 
     if report and report.is_dir():
         raise UsageError(f"{report} is a folder", fix=f"--report {report / 'sweep.html'}")
-    asked = {"prompts": prompts, "ask": ask, "samples": samples, "seed": seed}
+    if prompt and prompts is not None:
+        raise UsageError("--prompts counts the suite's prompts, and --prompt asks your own", fix="give one of them")
+    asked = {"prompts": prompts, "own_prompts": prompt, "samples": samples, "seed": seed}
     wanted = _plan(plan, grid, sobol, {name: value for name, value in asked.items() if value is not None})
     persona, which = parse(contestant, adopt=True)
     which = check(persona, which)
+    measured_by = Measured.of(persona, which)  # before anything slow: its files may be broken
     with StageProgress(err()) as stages, SweepProgress(err()) as progress:
         opening = Opening(choose(device), model, stages)
         made = run_sweep(persona, which, wanted, SweepOptions(opening, progress, progress.planned))
-    shown, page = kept(persona, made, report)
+    shown, page = kept(persona, made, measured_by, report)
     if json_:
         print_json({**shown.as_dict(), "page": str(page)})
         return
     print_sweep(shown, out())
-    out().print(
-        f"\npage:   {page}\nchoose: personatune use {shown.reference} --from-sweep {made.id} --point N", markup=False
-    )
+    out().print(f"\npage:   {page}\nchoose: {shown.choosing}", markup=False)
 
 
-def kept(persona: Persona, made: Sweep, place: Path | None = None) -> tuple[SweepReport, Path]:
+@dataclass(frozen=True)
+class Measured:
+    """What a sweep is measured by."""
+
+    conversations: Sequence[Conversation]
+    """What the run learned from; for untrained contestants the persona's conversations."""
+    also_learned: Sequence[Conversation]
+    """What else can be recited."""
+
+    @classmethod
+    def of(cls, persona: Persona, which: str) -> Measured:
+        """Of a contestant that is there."""
+        return cls(*learned_by(persona, [] if which in UNTRAINED else [which]))
+
+
+def kept(persona: Persona, made: Sweep, measured_by: Measured, place: Path | None = None) -> tuple[SweepReport, Path]:
     """Measure a sweep, write its page, keep the figures; return them and where the page is."""
     from personatune.cli.console import err
+    from personatune.evaluation.signals import calibrate
     from personatune.models import embedder
     from personatune.sweeping.page import write_page
     from personatune.sweeping.report import report_of
+    from personatune.terminal.evaluation_report import print_signals_off
 
     which = made.contestant.rpartition("@")[2]
-    conversations, _ = learned_by(persona, [made.run] if made.run else [])
-    embed = None
-    if embedder.missing() is None:
+    missing = embedder.missing()
+    if missing is None:
         err().print("reading what the questions and answers are about ...")
-        embed = embedder.open_embedder()
+    calibrated = calibrate(
+        measured_by.conversations,
+        also_learned=measured_by.also_learned,
+        embed=None if missing else embedder.open_embedder(),
+        name=persona.character.name,
+    )
+    if missing:
+        calibrated = replace(calibrated, off={**calibrated.off, "off_topic": missing})
+    print_signals_off(calibrated.off, err())
+    reference = f"{shlex.quote(str(persona.folder))}@{which}"
     report = report_of(
-        made,
-        conversations,
-        character=persona.character.name,
-        reference=f"{persona.folder}@{which}",
-        embed=embed,
+        made, measured_by.conversations, calibrated, character=persona.character.name, reference=reference
     )
     path = place or persona.folder / "sweeps" / f"{made.id}.html"
     write_page(path, report)
     with open_store(persona) as store:
-        sweeps.update_report(store, made.id, report_file=kept_as(path, persona), summary=report.as_dict())
+        if not store.read_only:
+            sweeps.update_report(store, made.id, report_file=kept_as(path, persona), summary=report.as_dict())
     return report, path.resolve()
 
 
@@ -146,17 +173,27 @@ def _plan(path: Path | None, grid: BaseModel, sobol: int | None, asked: dict[str
     keys = read_plan(path) if path else {}
     several = {name: found for name, found in values.items() if len(found) > 1}
     for name in values:  # a flag wins over the file, whatever the file makes of that parameter
-        for part in ("grid", "fixed"):
-            keys.get(part, {}).pop(name, None)
+        places = [keys.get("grid"), keys.get("fixed"), (keys.get("sobol") or {}).get("ranges"), *keys.get("points", ())]
+        for place in places:
+            if isinstance(place, dict):
+                place.pop(name, None)
+    for part in ("grid", "points"):
+        if part in keys and not any(keys[part]):
+            del keys[part]
     keys["fixed"] = {**keys.get("fixed", {}), **{name: found[0] for name, found in values.items() if len(found) == 1}}
     if sobol is not None:
         for name, ends in several.items():
             if len(ends) > 2:
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(f"--sobol wants the lowest and the highest value of {flag}", fix=f"{flag} LOW HIGH")
-        keys["sobol"] = {**keys.get("sobol", {}), "points": sobol, **({"ranges": several} if several else {})}
+        ranges = {**keys.get("sobol", {}).get("ranges", {}), **several}
+        keys["sobol"] = {**keys.get("sobol", {}), "points": sobol, "ranges": ranges}
+    elif several and "sobol" in keys and not keys["sobol"].get("ranges") and all(len(v) == 2 for v in several.values()):
+        keys["sobol"] = {**keys["sobol"], "ranges": several}
     elif several:
         keys["grid"] = {**keys.get("grid", {}), **several}
+        if "sobol" in keys and not keys["sobol"].get("ranges"):
+            del keys["sobol"]
     elif values and not any(keys.get(part) for part in ("grid", "points", "sobol")):
         keys["grid"] = {name: (value,) for name, value in keys.pop("fixed").items()}
     keys |= asked

@@ -69,8 +69,9 @@ def use(
     with open_store(persona) as store:
         base = params_of(persona, which).model_dump()
         if from_sweep is not None and point is not None:
-            origin = {"sweep": _sweep_id(from_sweep), "point": point}
-            base |= _of_point(store, origin["sweep"], point)
+            base |= _of_point(store, _sweep_id(from_sweep), point)
+            if not given:  # with a parameter changed it is that point no longer
+                origin = {"sweep": _sweep_id(from_sweep), "point": point}
         changed = bool(given or from_sweep or reset)
         try:
             wanted = default_params(persona) if reset else GenerationParams.model_validate({**base, **given})

@@ -141,15 +141,18 @@ def _apart(left: Rate, right: Rate) -> bool:
 
 
 def _heldout(metrics: Sequence[Mapping[str, Any]]) -> Iterable[Pointer]:
-    curve = Curve.of(metrics, "heldout_nll")
-    if len(curve.points) < 2:
-        return
-    (step, lowest), (_, last) = curve.lowest, curve.points[-1]
-    if last > lowest * 1.05:
-        yield Pointer(
-            f"The held-out loss was lowest at step {step:,.0f} ({lowest:.2f}) and rose to {last:.2f}: what "
-            "comes after tends to learn the rows by heart. Compare with an earlier stop."
-        )
+    runs = list(dict.fromkeys(row.get("run") for row in metrics))
+    for run in runs:
+        curve = Curve.of([row for row in metrics if row.get("run") == run], "heldout_nll")
+        if len(curve.points) < 2:
+            continue
+        (step, lowest), (_, last) = curve.lowest, curve.points[-1]
+        if last > lowest * 1.05:
+            whose = f"The held-out loss of {run}" if len(runs) > 1 else "The held-out loss"
+            yield Pointer(
+                f"{whose} was lowest at step {step:,.0f} ({lowest:.2f}) and rose to {last:.2f}: what "
+                "comes after tends to learn the rows by heart. Compare with an earlier stop."
+            )
 
 
 def _replies(n: int) -> str:

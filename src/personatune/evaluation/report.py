@@ -123,6 +123,7 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         made=_records(context.made),
         reference=context.reference,
         suggestions=evaluation.suggestions,
+        off=evaluation.off,
         lineage=Markup("").join(lineage_picture(context.lineage, width) for width in (WIDE, NARROW)),
         comparison=comparison,
         sheets=context.sheets,

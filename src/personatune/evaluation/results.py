@@ -226,6 +226,7 @@ class Evaluation:
             "suite": self.suite.path,
             "samples_file": samples_file,
             "report": report,
+            "off": dict(self.off),
             "contestants": [contestant.as_dict() for contestant in self.contestants],
             "suggestions": [suggestion.as_dict() for suggestion in self.suggestions],
         }

@@ -57,5 +57,5 @@ def _damaged(path: Path, reason: str) -> RunError:
     return RunError(
         f"{path.name} is damaged: {reason.splitlines()[0]}",
         where=path,
-        fix="choose parameters again: personatune use PERSONA@RUN --temperature 0.8",
+        fix="copy that file from another run of the same model, or train again with: --fresh",
     )

@@ -128,7 +128,7 @@ def identity(persona: Persona, which: str, opening: Opening) -> str:
     if _RUN.fullmatch(which):
         weights = str(manifest.read(persona.runs_folder / which).get("trained"))
     else:
-        weights = opening.model or untrained_model(persona)
+        weights = resolve(opening.model or untrained_model(persona), opening.on_stage).sha256
         if which == "prompted":
             weights += f"\n{persona.system_prompt}"
     return content_hash(which, weights, opening.compute.device, opening.compute.dtype)

@@ -22,7 +22,7 @@ class RememberedEngine:
         self._engine, self._file = engine, file
         self._known: dict[str, Sample] = {}
         if file.exists():
-            for line in file.read_text(encoding="utf-8").splitlines():
+            for line in file.read_text(encoding="utf-8").split("\n"):
                 try:
                     sample = Sample.model_validate_json(line)
                 except ValidationError:

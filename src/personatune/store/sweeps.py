@@ -20,9 +20,11 @@ def add(
     `points` are the generation parameters of each point, from 1. A planned reply that another sweep has
     already is linked to that sample.
     """
+    if known := store.one(SweepRecord, "sweeps", "fingerprint", sweep.fingerprint):
+        return known  # also where nothing may be written
     with store.writing("recording the sweep's plan") as connection:
         if known := store.one(SweepRecord, "sweeps", "fingerprint", sweep.fingerprint):
-            return known
+            return known  # another process was faster
         number = take(connection, "sweep", 1)
         sweep = sweep.model_copy(update={"id": f"w{number}"})
         insert(connection, "sweeps", [columns(sweep) | {"number": number}])

@@ -14,6 +14,8 @@ from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.words import words
 from personatune.sweeping.results import MeasuredSample, PointResult
 
+FEWEST_PROMPTS = 3
+"""Below this many prompts there is no interval: by chance they differ alike, and it would have no width."""
 MOST_LEVELS = 6
 """A parameter with more values is looked at in three bands of as many points each."""
 
@@ -65,7 +67,7 @@ class Effect:
     difference: float
     """last - first, the mean over prompts."""
     low: float | None
-    """The lower end of the difference's 95 % interval; none with a single prompt."""
+    """The lower end of the difference's 95 % interval; none with fewer than three prompts."""
     high: float | None
     """The upper end."""
 
@@ -162,7 +164,7 @@ def _effect(measure: Measure, first: Sequence[MeasuredSample], last: Sequence[Me
     differences = [_mean(after[case]) - _mean(before[case]) for case in sorted(before.keys() & after.keys())]
     middle = _mean(differences)
     half = None
-    if len(differences) > 1:
+    if len(differences) >= FEWEST_PROMPTS:
         from scipy.special import stdtrit  # the function behind scipy.stats.t.ppf, in a third of the import time
 
         n = len(differences)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, f
 
 from personatune import files
 from personatune.errors import UsageError
-from personatune.evaluation.cases import PARAMETERS, Case, checked_parameters, meant
+from personatune.evaluation.cases import PARAMETERS, checked_parameters, meant
 from personatune.generation.params import GenerationParams
 
 MOST_POINTS = 1000
@@ -42,7 +42,7 @@ class Sobol(BaseModel):
         return value
 
     def drawn(self) -> list[dict[str, Any]]:
-        """The points of a scrambled Sobol sequence (scipy.stats.qmc), rounded to 3 decimals or whole numbers."""
+        """The points of a scrambled Sobol sequence (scipy.stats.qmc), rounded to 4 digits or whole numbers."""
         from scipy.stats import qmc
 
         names = list(self.ranges)
@@ -51,7 +51,7 @@ class Sobol(BaseModel):
         low, high = zip(*self.ranges.values(), strict=True)
         return [
             {
-                name: round(float(value)) if name in _INTEGERS else round(float(value), 3)
+                name: round(float(value)) if name in _INTEGERS else float(f"{value:.4g}")
                 for name, value in zip(names, row, strict=True)
             }
             for row in qmc.scale(unit, low, high)
@@ -73,12 +73,19 @@ class SweepPlan(BaseModel):
     """Parameters that every point has, unless it says otherwise itself."""
     prompts: int = Field(10, ge=1, le=1000)
     """How many of the suite's prompts are asked at each point, spread over the suite."""
-    ask: tuple[Prompt, ...] = ()
+    own_prompts: tuple[Prompt, ...] = ()
     """Prompts of your own, asked in place of the suite's."""
     samples: int = Field(2, ge=1, le=1000)
     """Replies for each prompt at each point."""
     seed: int = Field(1, ge=0, lt=2**63)
     """The seed that every reply's own seed follows from: the same at every point, so that points can be compared."""
+
+    @field_validator("own_prompts")
+    @classmethod
+    def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(prompt.strip() for prompt in value):
+            raise ValueError("a prompt is blank")
+        return value
 
     @field_validator("grid")
     @classmethod
@@ -152,23 +159,9 @@ def resolved_points(plan: SweepPlan, params: GenerationParams) -> list[Generatio
     return points
 
 
-def varied(points: list[GenerationParams]) -> list[str]:
-    """The parameters that are not the same at every point, in the order of `GenerationParams`."""
-    return [name for name in PARAMETERS if len({getattr(point, name) for point in points}) > 1]
-
-
-def spread(cases: tuple[Case, ...], count: int) -> list[Case]:
-    """`count` cases, evenly spread over a suite, so that a short sweep meets every kind; all when there are fewer."""
-    if count >= len(cases):
-        return list(cases)
-    return [cases[place * len(cases) // count] for place in range(count)]
-
-
 def read_plan(path: Path) -> dict[str, Any]:
-    """The keys of a plan file. Raises `UsageError` naming the file, and the line of bad TOML."""
-    keys = files.read_toml(path, UsageError)
-    make_plan(keys, where=path)
-    return keys
+    """The keys of a plan file, for `make_plan`. Raises `UsageError` naming the line of bad TOML."""
+    return files.read_toml(path, UsageError)
 
 
 def make_plan(keys: dict[str, Any], *, where: str | Path | None = None) -> SweepPlan:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from personatune.conversation import Conversation
-from personatune.evaluation.signals import calibrate, set_signals_for
-from personatune.evaluation.signals.off_topic import Embed
+from personatune.evaluation.signals import Calibrated, calibrate, set_signals_for
 from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.words import word_count
 from personatune.sweeping.effects import ParameterEffects, effects_of, measures_of
@@ -39,6 +38,15 @@ class SweepReport:
     """What it shows, in plain words."""
     training_words: tuple[int, ...]
     """The training replies' lengths."""
+    off: Mapping[str, str]
+    """Signals that are not measured, and why."""
+
+    @property
+    def choosing(self) -> str:
+        """How a point is chosen, for people: the command, or where an untrained contestant's parameters stand."""
+        if self.sweep.run is None:
+            return "write the point's parameters under [generation] in persona.toml"
+        return f"personatune use {self.reference} --from-sweep {self.sweep.id} --point N"
 
     def as_dict(self) -> dict[str, Any]:
         """The record that `--json` prints."""
@@ -50,19 +58,22 @@ class SweepReport:
             "varied": self.sweep.varied,
             "sentences": [sentence.as_dict() for sentence in self.sentences],
             "points": [result.as_dict() for result in self.results],
+            "off": dict(self.off),
             "effects": [parameter.as_dict() for parameter in self.effects],
             "plan": self.sweep.plan,
         }
 
 
 def report_of(
-    sweep: Sweep, conversations: Sequence[Conversation], *, character: str, reference: str, embed: Embed | None = None
+    sweep: Sweep,
+    conversations: Sequence[Conversation],
+    calibrated: Calibrated | None = None,
+    *,
+    character: str,
+    reference: str,
 ) -> SweepReport:
-    """Measure a sweep; `conversations` are the training data that the signals are calibrated on.
-
-    `embed` makes vectors of texts; without it there is no off-topic signal.
-    """
-    calibrated = calibrate(conversations, embed=embed, name=character)
+    """Measure a sweep against the training data; `calibrated` are its signals when there are more than those."""
+    calibrated = calibrated or calibrate(conversations, name=character)
     calibrated.look_ahead([one.sample for one in sweep.samples])
     signals = calibrated.signals
     together = [signal for signal in set_signals_for(conversations) if signal.name in _TOGETHER]
@@ -78,4 +89,5 @@ def report_of(
         effects=tuple(effects),
         sentences=tuple(sentences(results, effects, training)) if results else (),
         training_words=tuple(training),
+        off=calibrated.off,
     )

@@ -12,7 +12,8 @@ from personatune.conversation import Message
 from personatune.errors import UsageError
 from personatune.evaluation.cases import Case
 from personatune.evaluation.evaluate import seed_for
-from personatune.evaluation.suite import load_suite
+from personatune.evaluation.selection import own_prompts, spread
+from personatune.evaluation.suite import Suite, load_suite
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import Opening, check, default_opening, identity, open_contestant, params_of
 from personatune.generation.engine import Request, Sample
@@ -22,8 +23,11 @@ from personatune.persona import Persona
 from personatune.store import sweeps
 from personatune.store.records import PlannedSample, SweepRecord
 from personatune.store.store import Store
-from personatune.sweeping.plan import SweepPlan, resolved_points, spread
+from personatune.sweeping.plan import SweepPlan, resolved_points
 from personatune.sweeping.results import Point, Sweep, SweptSample
+
+_UNUSED = {"seed": 0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+"""What changes nothing at temperature 0: points that differ in these alone share their replies."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,15 @@ def sweep(persona: Persona, which: str | None, plan: SweepPlan, options: SweepOp
     options = options or SweepOptions()
     opening = options.opening or default_opening()
     which = check(persona, which)
-    points = resolved_points(plan, params_of(persona, which))
-    cases = _cases(persona, plan)
+    suite = _asked(persona, plan)
+    params = params_of(persona, which)
+    points = resolved_points(plan, params.model_copy(update=suite.defaults.parameters))
     weights = identity(persona, which, opening)
     planned = [
         _planned(number, point, case, k, plan.seed, weights)
         for number, point in enumerate(points, start=1)
-        for case in cases
-        for k in range(plan.samples)
+        for case in suite.cases
+        for k in range(plan.samples if point.temperature else 1)  # the likeliest reply is one, whatever the seed
     ]
     with Store.open(persona.store_file) as store:
         store.recover(persona.runs_folder)
@@ -136,22 +141,20 @@ def _planned(point: int, params: GenerationParams, case: Case, k: int, seed: int
     messages = (Message(role="user", content=case.turns[0]),)
     own = seed_for(seed, case.id, 1, k)
     said = json.dumps([message.model_dump() for message in messages])
-    drawn = params.model_copy(update={"seed": own})
+    drawn = params.model_copy(update={"seed": own} if params.temperature else _UNUSED)
     request = hashlib.sha256(files.content_hash(weights, said, drawn.model_dump_json()).encode()).hexdigest()
     return PlannedSample(point=point, case=case.id, k=k, messages=messages, seed=own, request=request)
 
 
-def _cases(persona: Persona, plan: SweepPlan) -> list[Case]:
+def _asked(persona: Persona, plan: SweepPlan) -> Suite:
     """The prompts: each case's opening turn, since what follows it would answer another reply at every point."""
-    if plan.ask:
-        return [
-            Case.model_validate({"id": f"ask-{n}", "kind": "everyday", "input": text})
-            for n, text in enumerate(plan.ask, 1)
-        ]
-    if not persona.suite_file.is_file():
+    suite = load_suite(persona.suite_file) if persona.suite_file.is_file() else None
+    if plan.own_prompts:
+        return own_prompts(plan.own_prompts, persona.character.name, suite)
+    if suite is None:
         raise UsageError(
             f"{persona.name} has no suite to take prompts from",
             where=persona.suite_file,
-            fix="write it, or ask prompts of your own: --ask 'How was your day?'",
+            fix="write it, or ask a prompt of your own: --prompt 'How was your day?'",
         )
-    return spread(load_suite(persona.suite_file).cases, plan.prompts)
+    return spread(suite, plan.prompts)

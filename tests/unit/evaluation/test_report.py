@@ -341,3 +341,15 @@ def test_a_renamed_evaluation_says_the_same_of_others(evaluation: Evaluation) ->
     assert {s.contestant for c in renamed.contestants for s in c.samples} == {"pip@base", "the new one"}
     assert [c.signals for c in renamed.contestants] == [c.signals for c in evaluation.contestants]
     assert evaluation.renamed({}) == evaluation
+
+
+def test_each_run_s_held_out_loss_is_looked_at_alone(evaluation: Evaluation) -> None:
+    falling = [("r1", 10, 3.0), ("r1", 20, 2.0), ("r2", 10, 3.5), ("r2", 20, 2.6)]
+    rising = [*falling[:2], ("r2", 10, 2.6), ("r2", 20, 3.5)]
+
+    def said(rows: list[tuple[str, int, float]]) -> list[str]:
+        metrics = [{"run": run, "step": step, "heldout_nll": loss} for run, step, loss in rows]
+        return [pointer.text for pointer in pointers(evaluation, metrics) if "by heart" in pointer.text]
+
+    assert said(falling) == []
+    assert [text.split(" was")[0] for text in said(rising)] == ["The held-out loss of r2"]

@@ -56,4 +56,4 @@ def test_a_damaged_file_is_named(tmp_path, text):
 
     with pytest.raises(RunError, match="damaged") as caught:
         chosen.over(GenerationParams(), tmp_path)
-    assert "personatune use" in str(caught.value.fix)
+    assert "--fresh" in str(caught.value.fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from swept import data_of, sweep_of, words_of
 
 from personatune.evaluation.signals import signals_for
@@ -52,9 +53,10 @@ def test_chance_alone_is_told_apart_in_about_one_of_twenty():
     assert sum(told() for _ in range(200)) <= 22  # 10 expected; 22 or more has a chance of under 1 in 2,000
 
 
-def test_one_prompt_gives_no_interval():
+@pytest.mark.parametrize("prompts", [1, 2])
+def test_too_few_prompts_give_no_interval(prompts):
     points = [{"temperature": t} for t in (0.5, 1.0)]
-    found = effects(sweep_of(points, lambda p, prompt, k: words_of(int(10 * p["temperature"])), prompts=1))
+    found = effects(sweep_of(points, lambda p, prompt, k: words_of(int(10 * p["temperature"])), prompts=prompts))
 
     effect = of(found["temperature"], "words")
     assert (effect.low, effect.high, effect.told_apart) == (None, None, False)
