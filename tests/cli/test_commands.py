@@ -189,7 +189,8 @@ def test_evaluate_tells_scripts_what_was_measured(trained: Path, run: Run) -> No
     with Store.open(trained / ".personatune" / "store.db") as store:
         kept = {sample.id: sample for sample in store.samples(SampleFilter(origin="evaluate"))}
     assert [kept[line["id"]].reply for line in lines] == [line["reply"] for line in lines]
-    assert all(f"personatune fix dot@{line['id']}<" in html for line in lines)
+    of_suite = [line for line in lines if not line["beside_suite"]]
+    assert all(f"personatune fix dot@{line['id']}<" in html for line in of_suite)
     assert 'class="box here"' in html
     assert all(one["rows"] or one["cases"] for one in found["suggestions"])
     assert [one["cases"] for one in found["suggestions"] if "nothing in the data" in one["text"]] == [["hat"]]
