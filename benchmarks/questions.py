@@ -74,6 +74,7 @@ def main() -> None:
             "difference": interval([b[name] - a[name] for a, b in zip(found[first], found[second], strict=True)]),
         }
         for name in found[first][0]
+        if all(name in one for one in (*found[first], *found[second]))
     }
     print(json.dumps({"question": asked.question, "seeds": asked.seeds, "summary": summary}, indent=1))
 
@@ -145,7 +146,8 @@ def figures_of(persona: Persona, run: str) -> dict[str, float]:
     for signal in set_signals_for(as_written, load_suite(persona.suite_file)):
         if signal.name in ("voice", "diversity"):
             figures |= {f.name: f.value for f in signal.figures(samples) if f.value is not None}
-    return figures
+    # Statements all follow one prompt, so they are one group of the split and none of them is held out.
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def bits_a_byte(persona: Persona, run: str) -> float:
