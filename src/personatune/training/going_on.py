@@ -70,7 +70,8 @@ def parent_of(persona: Persona, wanted: str) -> Parent:
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:
     """The recipe with the parent's shape. Raises `RecipeError` for a key that was chosen otherwise."""
     resolved: dict[str, Any] = parent.manifest["recipe"]["resolved"]
-    theirs = {key: resolved[key] for key in SHAPE}
+    usual = Recipe(method=resolved.get("method", "lora")).resolved()  # what a key meant before there was such a key
+    theirs = {key: resolved.get(key, getattr(usual, key)) for key in SHAPE}
     for key in recipe.model_fields_set.intersection(SHAPE):
         ours = getattr(recipe, key)
         if ours != theirs[key] and not (key == "model" and ours in (named_by(parent.manifest), _id(parent))):
