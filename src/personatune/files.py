@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,16 @@ from personatune.errors import PersonatuneError, from_os_error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary name beside `path`, flush it to disk, and rename it into place."""
+    """Write `content` to a temporary name beside `path`, flush it to disk, and rename it into place.
+
+    Who may read and write a file that is there already stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
+            with contextlib.suppress(OSError):  # there is none yet, or the disk knows no such thing
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # before anybody else can read the content
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -181,6 +181,20 @@ def test_what_is_no_better_reply_is_refused(text: str, named: str, dot: Path, ru
     refused(run("fix", "dot@s1", "--reply", text), dot, before, named)
 
 
+def test_a_line_as_the_character_says_them_opens_no_other_turn(dot: Path, run: Run) -> None:
+    prompt = "What does the board of lamps say tonight?"
+    own = [(prompt, "Looking.\nSystem: all lamps lit."), ("And now?", "You: be still.\nMe: counting lamps.")]
+    with (dot / "train.jsonl").open("a", encoding="utf-8") as file:
+        for asked, said in own:
+            turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+            file.write(json.dumps({"messages": turns}) + "\n")
+
+    assert run("fix", "dot@s1", "--reply", f"System: two lamps out. {prompt}").code == 0
+    before = (dot / "train.jsonl").read_bytes()
+    refused(run("fix", "dot@s1", "--reply", "Lamps.\nUser: And you?"), dot, before, "opens another turn")
+    refused(run("fix", "dot@s1", "--reply", "Lamps.\nYou: and you?"), dot, before, "opens another turn")
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

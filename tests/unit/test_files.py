@@ -35,6 +35,21 @@ def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755, 0o444])
+def test_a_file_that_is_written_again_keeps_its_rights(tmp_path, mode):
+    path, fresh, plain = tmp_path / "train.jsonl", tmp_path / "fresh", tmp_path / "plain"
+    path.write_text("old", encoding="utf-8")
+    path.chmod(mode)
+    files.write_text(path, "new")
+    files.write_text(fresh, "new")
+    plain.write_text("new", encoding="utf-8")
+
+    assert path.read_text(encoding="utf-8") == "new"
+    assert path.stat().st_mode & 0o7777 == mode
+    assert fresh.stat().st_mode == plain.stat().st_mode
+
+
 def test_writing_makes_the_folders_above(tmp_path):
     files.write_json(tmp_path / "a" / "b" / "c.json", {"name": "Zoë"})
 

@@ -142,7 +142,7 @@ def write(bad: BadReply, better: Better) -> Fixed:
         stage=fixes.Stage(bad.added, shared_system_prompt(bad.rows)),
         prompts=better.prompts,
     )
-    _refuse_what_must_not_be_learned(conversation)
+    _refuse_what_must_not_be_learned(conversation, bad.rows)
     leaks = _refuse_leaks(bad.persona, conversation, allowed=better.allow_leak)
     path = bad.persona.train_file
     written = fixes.with_fix(_content(path), conversation, str(path))
@@ -165,7 +165,7 @@ def _content(path: Path) -> bytes:
         raise from_os_error(error, f"reading {path.name}") from error
 
 
-def _refuse_what_must_not_be_learned(conversation: Conversation) -> None:
+def _refuse_what_must_not_be_learned(conversation: Conversation, rows: Sequence[Conversation]) -> None:
     from personatune.data.doctor import unsound
     from personatune.evaluation.signals.turn_leak import TurnLeak
     from personatune.generation.engine import Sample
@@ -175,7 +175,13 @@ def _refuse_what_must_not_be_learned(conversation: Conversation) -> None:
     sample = Sample(
         messages=tuple(asked), reply=reply.content, finish_reason="stop", token_ids=(), params=GenerationParams()
     )
-    if leak := TurnLeak(()).fires(sample):
+    # What the character says in its rows is its own, as "System: all lamps lit."; the prompts of the rows are left
+    # out, since the author may well have it repeat one.
+    said = [
+        row.model_copy(update={"messages": tuple(message for message in row.messages if message.role == "assistant")})
+        for row in rows
+    ]
+    if leak := TurnLeak(said).fires(sample):
         raise DataError(f"the corrected reply {leak.detail}: {LEFT_OUT}", fix="write the character's words alone")
     if faults := unsound([conversation]):
         raise DataError(f"the row could not be trained on: {faults[0].message}", fix=faults[0].remedy)

@@ -166,6 +166,8 @@ def _corrects_the_same(raw: bytes, conversation: Conversation) -> bool:
         return False
     value = parse_line(raw)
     origin = value.get("origin") if isinstance(value, dict) else None
+    if isinstance(origin, dict) and "rows" in origin:
+        return False  # data vary made it of several rows: in its place, the words of the others would be lost
     return isinstance(origin, dict) and (origin.get("fix"), origin.get("was", wanted.was)) == (wanted.fix, wanted.was)
 
 

@@ -12,6 +12,7 @@ from personatune.conversation import Conversation
 from personatune.data.normalise import normalised
 from personatune.data.version import row_hash
 from personatune.errors import UsageError
+from personatune.files import content_hash
 
 ENOUGH_TO_HOLD_OUT = 5
 """From so many conversations on, any fraction above 0 holds out at least one."""
@@ -35,6 +36,8 @@ class Earlier:
     """What it, or a run before it, has learned from."""
     heldout: frozenset[str] = frozenset()
     """What it has never seen."""
+    texts: frozenset[str] = frozenset()
+    """The `text_hashes` of what it has learned from: a row that was edited since, or varied, still shares some."""
 
 
 def split(
@@ -48,7 +51,7 @@ def split(
     The choice depends on what the conversations say, not on their order. Rows that correct a reply are always
     trained on. With `earlier`, what was held out stays held out and what was learned from is never held out, or
     the held-out loss would measure memory; rows that are new are drawn, or go where a row that they share a
-    text with stands. Of a fraction of 0, nothing is held out.
+    text with stands, also one that is no longer there. Of a fraction of 0, nothing is held out.
 
     Raises `UsageError` for a fraction outside 0 to 1.
     """
@@ -90,7 +93,14 @@ def _settled(conversation: Conversation, earlier: Earlier) -> Literal["train", "
     if row in earlier.heldout:
         return "heldout"
     corrects = conversation.origin is not None and conversation.origin.fix is not None
-    return "train" if corrects or row in earlier.trained else None
+    if corrects or row in earlier.trained or not earlier.texts.isdisjoint(text_hashes(conversation)):
+        return "train"
+    return None
+
+
+def text_hashes(conversation: Conversation) -> set[str]:
+    """The hashes of the texts that a conversation may share with no other across a split."""
+    return {content_hash(kind, text) for kind, text in linking_texts(conversation)}
 
 
 def linking_texts(conversation: Conversation) -> set[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from personatune.conversation import Conversation, Message
+from personatune.conversation import Conversation, Message, Origin
 from personatune.data.findings import placed
 from personatune.data.lengths import WordLengths, measure_replies
 from personatune.data.normalise import normalised, word_count
@@ -33,6 +33,8 @@ _PASSES = 4
 _POOL = 300
 _TRIED = 10
 _MOST_ROWS = 10
+_KEYS = frozenset({"vary", "row", "rows", "trimmed_words", "not_rewritten"})
+"""What a row of varied data says of how it was made; of data that is varied again, only the last time counts."""
 
 
 class Lengths(BaseModel):
@@ -71,10 +73,12 @@ class Varied:
     """Why a model's answer was not taken, where one was asked for and the row was cut instead."""
 
     def to_json(self) -> str:
-        """The row as a JSON line, with its `origin` beside the messages."""
+        """The row as a JSON line, with its `origin` beside the messages: that of the rows before, and the varying."""
         rows: dict[str, Any] = {"row": self.rows[0]} if len(self.rows) == 1 else {"rows": list(self.rows)}
         more = {"trimmed_words": self.trimmed, "not_rewritten": self.not_rewritten}
-        origin = {"vary": self.operation, **rows, **{key: value for key, value in more.items() if value}}
+        before = self.conversation.origin.as_dict() if self.conversation.origin else {}
+        kept = {key: value for key, value in before.items() if key not in _KEYS}
+        origin = {**kept, "vary": self.operation, **rows, **{key: value for key, value in more.items() if value}}
         return json.dumps({"messages": self.conversation.as_dicts(), "origin": origin}, ensure_ascii=False)
 
 
@@ -196,7 +200,8 @@ class _Group:
         if not operations:
             return Varied(conversations[self.rows[0] - 1], self.rows, "keep")
         messages = (*self.system, *told(self.exchanges, self.plan, _phrases(phrases, f"{seed} {self.rows}")))
-        conversation = Conversation(messages=messages, source=conversations[self.rows[0] - 1].source)
+        before = [conversations[row - 1] for row in self.rows]
+        conversation = Conversation(messages=messages, source=before[0].source, origin=_origin_of(before))
         return Varied(conversation, self.rows, "+".join(operations), self.plan.trimmed)
 
     def _operations(self) -> list[str]:
@@ -295,6 +300,24 @@ class _Recutter:
         for piece in group.plan.pieces:
             if piece.words in self._wanted:
                 self._counts[bisect_right(self._edges, piece.words)] += by
+
+
+def _origin_of(rows: Sequence[Conversation]) -> Origin | None:
+    """What a row says of where its words come from: a row made of corrections is one too, and names them all."""
+    if len(rows) == 1:
+        return rows[0].origin
+    mended = [row.origin for row in rows if row.origin is not None and row.origin.fix is not None]
+    if not mended:
+        return None
+    named = dict.fromkeys(fix for origin in mended for fix in _fixes(origin))
+    return mended[0].model_copy(update={"fixes": list(named)}) if len(named) > 1 else mended[0]
+
+
+def _fixes(origin: Origin) -> list[str]:
+    """The corrected replies that a row names: one, or those of rows that were joined before."""
+    joined = (origin.model_extra or {}).get("fixes")
+    more = [str(fix) for fix in joined] if isinstance(joined, list) else []
+    return [*([origin.fix] if origin.fix else []), *more]
 
 
 def _english(conversations: Sequence[Conversation]) -> bool:

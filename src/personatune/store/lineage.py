@@ -118,21 +118,26 @@ def _walk(store: Store, ref: str, *, at: str, to: str) -> list[Node]:
 
 
 def _difference(store: Store, version: str) -> str:
-    """In what a data version differs from the one it was made from, and how many rows correct a reply."""
-    (parent, corrected), *_ = store.query(
-        "SELECT parent, (SELECT count(*) FROM dataset_rows r WHERE r.dataset = d.id AND r.origin IS NOT NULL)"
-        " FROM datasets d WHERE d.id = ?",
-        (version,),
+    """In what a data version differs from the one it was made from, and how many of its new rows correct a reply."""
+    parent = store.dataset(version).parent
+    mended = Counter(
+        row[0]
+        for row in store.query("SELECT row_hash FROM dataset_rows WHERE dataset = ? AND origin IS NOT NULL", (version,))
+    )
+    ours, theirs = (
+        Counter(row for row, _ in store.dataset_rows(one)) if one else Counter() for one in (version, parent)
     )
     said = []
-    if parent is not None:
-        ours, theirs = (Counter(row for row, _ in store.dataset_rows(one)) for one in (version, parent))
-        if ours and theirs:
-            added, gone = (ours - theirs).total(), (theirs - ours).total()
-            said.append(f"{added} row{'s' if added != 1 else ''} added and {gone} gone since {parent[:12]}")
-    if corrected:
-        said.append(f"{corrected} of them {'correct replies' if corrected > 1 else 'corrects a reply'}" if said
-                    else f"{corrected} row{'s correct replies' if corrected > 1 else ' corrects a reply'}")  # fmt: skip
+    if ours and theirs:
+        new, gone = ours - theirs, (theirs - ours).total()
+        said.append(
+            f"{new.total()} row{'s' if new.total() != 1 else ''} added and {gone} gone since {str(parent)[:12]}"
+        )
+        corrected = (mended & new).total()
+        if corrected:
+            said.append(f"{corrected} of them {'correct replies' if corrected > 1 else 'corrects a reply'}")
+    elif corrected := mended.total():
+        said.append(f"{corrected} row{'s correct replies' if corrected > 1 else ' corrects a reply'}")
     return "".join(f"; {part}" for part in said)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
-from personatune.store.records import RunRecord
+from personatune.store.records import DatasetVersion, RunRecord
 
 JSON_COLUMNS = frozenset({"manifest", "contestants", "summary", "messages", "token_ids", "parameters", "plan"})
 """The columns that hold JSON."""
@@ -56,6 +56,43 @@ def insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
     """Add a run, and remember that its number is taken."""
     at_least(connection, "run", run.number)
     insert(connection, "runs", [columns(run) | {"number": run.number}])
+
+
+def complete_dataset(
+    connection: sqlite3.Connection, version: DatasetVersion, origins: Mapping[int, tuple[str, str]]
+) -> None:
+    """Add to a recorded data version the parent and the origins that it lacks.
+
+    `origins` are row hashes and samples, by the rows' places.
+    """
+    if version.parent is None and not origins:
+        return
+    made_from_it = {tuple(row) for row in connection.execute(_MADE_FROM_IT, (version.id,))}
+    if version.parent is not None and ("data", version.parent) not in made_from_it:
+        connection.execute(
+            "UPDATE datasets SET parent = ? WHERE id = ? AND parent IS NULL", (version.parent, version.id)
+        )
+    for place, (row_hash, sample) in origins.items():
+        if ("sample", sample) not in made_from_it:
+            named = {"version": version.id, "place": place, "hash": row_hash, "sample": sample}
+            connection.execute(_COMPLETE_ROW, named)
+
+
+# The same rows may have been recorded in another order; one that says its origin already says it once.
+_COMPLETE_ROW = """
+UPDATE dataset_rows SET origin = (SELECT id FROM samples WHERE id = :sample)
+WHERE dataset = :version AND position = (
+    SELECT position FROM dataset_rows WHERE dataset = :version AND row_hash = :hash AND origin IS NULL
+    ORDER BY position != :place, position LIMIT 1)
+AND NOT EXISTS (SELECT 1 FROM dataset_rows WHERE dataset = :version AND row_hash = :hash AND origin = :sample)
+"""
+_MADE_FROM_IT = """
+WITH RECURSIVE below (kind, id) AS (
+    VALUES ('data', ?)
+    UNION SELECT edges.child_kind, edges.child_id FROM below
+    JOIN edges ON edges.parent_kind = below.kind AND edges.parent_id = below.id)
+SELECT kind, id FROM below
+"""
 
 
 def take(connection: sqlite3.Connection, kind: str, count: int) -> int:

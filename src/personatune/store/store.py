@@ -26,7 +26,17 @@ from personatune.store.records import (
     SampleRecord,
 )
 from personatune.store.recovery import FoundRuns, dataset_of, runs_in
-from personatune.store.rows import JSON_COLUMNS, at_least, columns, insert, insert_run, select, take, update
+from personatune.store.rows import (
+    JSON_COLUMNS,
+    at_least,
+    columns,
+    complete_dataset,
+    insert,
+    insert_run,
+    select,
+    take,
+    update,
+)
 
 _Row = TypeVar("_Row", bound=BaseModel)
 
@@ -95,8 +105,9 @@ class Store:
     ) -> None:
         """Record a data version with its `(row_hash, json)` rows in order; a recorded one stays as it is.
 
-        `origins` are the ids of the samples that rows were made from by correcting them, by the rows' places from
-        0; ids that are not recorded here (rows that came from elsewhere) are left out.
+        What was not known of a recorded one, its parent or a row's origin, is added; but nothing that was itself made
+        from it. `origins` are the ids of the samples that rows were made from by correcting them, by the rows' places
+        from 0; ids that are not recorded here (rows that came from elsewhere) are left out.
         """
         if len(rows) != version.rows:
             raise ValueError(f"the version says {version.rows} rows and {len(rows)} were given")
@@ -105,6 +116,7 @@ class Store:
         with self.writing("recording the data version") as connection:
             insert(connection, "datasets", [columns(version)], or_ignore=True)
             if connection.execute("SELECT 1 FROM dataset_rows WHERE dataset = ?", (version.id,)).fetchone():
+                complete_dataset(connection, version, {place: (rows[place][0], of) for place, of in origins.items()})
                 return
             # New, or known from a run's manifest alone.
             update(connection, "datasets", ("id", version.id), columns(version))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
 from personatune.conversation import Conversation
-from personatune.data.split import Earlier, Split, split
+from personatune.data.split import Earlier, Split, split, text_hashes
 from personatune.data.version import row_hash
 from personatune.errors import ModelError, RecipeError, RunError, UsageError
 from personatune.generation.contestants import UNTRAINED, check, named_by
@@ -70,7 +70,8 @@ def parent_of(persona: Persona, wanted: str) -> Parent:
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:
     """The recipe with the parent's shape. Raises `RecipeError` for a key that was chosen otherwise."""
     resolved: dict[str, Any] = parent.manifest["recipe"]["resolved"]
-    theirs = {key: resolved[key] for key in SHAPE}
+    usual = Recipe(method=resolved.get("method", "lora")).resolved()  # what a key meant before there was such a key
+    theirs = {key: resolved.get(key, getattr(usual, key)) for key in SHAPE}
     for key in recipe.model_fields_set.intersection(SHAPE):
         ours = getattr(recipe, key)
         if ours != theirs[key] and not (key == "model" and ours in (named_by(parent.manifest), _id(parent))):
@@ -98,16 +99,28 @@ def split_as(parent: Parent, conversations: Sequence[Conversation], recipe: Reci
     as_before = sum(row_hash(row) in earlier.heldout for row in parts.heldout)
     new = len(parts.heldout) - as_before
     mended = sum(row.origin is not None and row.origin.fix is not None for row in parts.train)
+    varied = sum(_is_varied(row) and row_hash(row) not in earlier.heldout for row in parts.heldout)
     told = f"going on from {parent.name}: {as_before} rows are held out as they were there, {new} more are new"
-    return parts, told + (f"; {mended} corrected replies are all trained on" if mended else "")
+    told += f"; {mended} corrected replies are all trained on" if mended else ""
+    if varied:
+        told += (
+            f"; {varied} of those held out were made by `data vary` and may repeat what {parent.name} learned, so the "
+            f"held-out loss does not compare with that of a run that begins anew"
+        )
+    return parts, told
 
 
 def write_split(folder: Path, parts: Split, parent: Parent | None) -> None:
-    """Keep which rows were learned from, here or before, and which were not."""
-    before = _earlier(parent).trained if parent else frozenset()
-    trained = before | {row_hash(row) for row in parts.train}
+    """Keep which rows and texts were learned from, here or before, and which rows never were, here or before."""
+    before = _earlier(parent) if parent else Earlier()
+    trained = before.trained | {row_hash(row) for row in parts.train}
+    texts = before.texts.union(*map(text_hashes, parts.train))
     heldout = [row_hash(row) for row in parts.heldout]
-    files.write_json(folder / SPLIT_FILE, {"heldout": heldout, "trained": sorted(trained)})
+    gone = before.heldout - trained - set(heldout)  # a row may come back in the file of a run that goes on from here
+    files.write_json(
+        folder / SPLIT_FILE,
+        {"heldout": [*heldout, *sorted(gone)], "trained": sorted(trained), "texts": sorted(texts)},
+    )
 
 
 def rows_learned(parent: Parent, loaded: Loaded) -> tuple[list[int], Tensor] | None:
@@ -125,13 +138,19 @@ def _earlier(parent: Parent) -> Earlier:
     path = parent.folder / SPLIT_FILE
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Earlier(frozenset(map(str, kept["trained"])), frozenset(map(str, kept["heldout"])))
+        trained, heldout, texts = kept["trained"], kept["heldout"], kept.get("texts", ())  # once there were no texts
+        return Earlier(frozenset(map(str, trained)), frozenset(map(str, heldout)), frozenset(map(str, texts)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{parent.name} does not say which rows it held out, so they could be trained on",
             where=path,
             fix="train without --from",
         ) from error
+
+
+def _is_varied(row: Conversation) -> bool:
+    made = (row.origin.model_extra or {}) if row.origin else {}
+    return bool(made.get("vary")) and made["vary"] != "keep"
 
 
 def _id(parent: Parent) -> str:

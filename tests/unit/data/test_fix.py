@@ -151,3 +151,15 @@ def test_an_origin_of_another_kind_is_passed_over(origin: object, tmp_path: Path
     row = {**json.loads(ROW), "origin": origin}
     (read_back,) = read(tmp_path, json.dumps(row).encode())
     assert read_back.origin is None
+
+
+def test_a_row_that_was_made_of_several_is_not_replaced_by_one_of_them() -> None:
+    made = {"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Both. Things."}]}
+    merged = (
+        json.dumps({**made, "origin": {"fix": "s1", "was": "Hm.", "vary": "merge", "rows": [1, 2]}}).encode() + b"\n"
+    )
+    row = corrected([Message(role="user", content="Hi?")], "Mended.", Origin(fix="s1", was="Hm."))
+    written = with_fix(merged, row)
+
+    assert not written.replaced
+    assert written.content.startswith(merged)

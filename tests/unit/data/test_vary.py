@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from personatune.conversation import Conversation
+from personatune.conversation import Conversation, Origin
 from personatune.data.load import load
 from personatune.data.normalise import normalised, word_count
 from personatune.data.structure import order_fault
@@ -71,6 +71,31 @@ def test_what_is_made_can_be_trained_on_and_every_prompt_is_still_asked(rows, wa
 @given(st.lists(ROW, min_size=1, max_size=8), RANGE)
 def test_what_is_varied_is_varied_the_same_again(rows, wanted):
     assert [row.to_json() for row in vary(rows, wanted)] == [row.to_json() for row in vary(rows, wanted)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(ROW, st.booleans()), min_size=1, max_size=10), RANGE, st.integers(1, 2))
+def test_a_row_made_of_corrected_rows_is_read_back_as_a_correction_of_them_all(tmp_path_factory, marked, wanted, times):
+    """Whatever was cut or joined, and how often: a correction is always trained on, which its origin alone decides."""
+    rows = [
+        row.model_copy(update={"origin": Origin(fix=f"s{at}", was="Hm.")} if mended else {})
+        for at, (row, mended) in enumerate(marked, start=1)
+    ]
+    file = tmp_path_factory.mktemp("varied") / "varied.jsonl"
+    named = {at: {f"s{at}"} if mended else set[str]() for at, (_, mended) in enumerate(marked, start=1)}
+    for _ in range(times):
+        made = vary(rows, wanted)
+        file.write_text("".join(row.to_json() + "\n" for row in made), encoding="utf-8")
+        rows = load(file)
+        named = {at: {fix for number in row.rows for fix in named[number]} for at, row in enumerate(made, start=1)}
+    for at, row in enumerate(rows, start=1):
+        assert row.origin is not None
+        said = row.origin.as_dict()
+        assert {*([row.origin.fix] if row.origin.fix else []), *said.get("fixes", [])} == named[at]
+        assert bool(row.origin.fix) == bool(named[at])
+        assert row.origin.was == ("Hm." if named[at] else None)
+        assert said["vary"]
+        assert not {"row", "rows"} <= set(said)
 
 
 @pytest.mark.parametrize("name", ["pip", "keeper"])

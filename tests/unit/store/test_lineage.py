@@ -144,6 +144,17 @@ def test_a_data_version_says_how_it_differs_and_what_it_corrects(mended):
     assert about[DATA] == "2 conversations of train.jsonl"
 
 
+def test_only_new_rows_are_counted_as_new_corrections(mended):
+    newer, other = "88bb" + "0" * 62, "99cc" + "0" * 62
+    rows = [("a", "{}"), ("c", "1"), ("d", "2"), ("d", "2")]
+    mended.add_dataset(version(id=newer, rows=5, parent=MENDED), [*rows, ("e", "3")], {1: "s1", 2: "s2", 4: "s3"})
+    mended.add_dataset(version(id=other, rows=5, parent=MENDED), [*rows, ("f", "3")], {1: "s1", 2: "s2"})
+    about = {node.id: node.about for ref in (newer, other) for node in ancestors(mended, ref)}
+
+    assert about[newer].endswith("; 1 row added and 0 gone since 77aa00000000; 1 of them corrects a reply")
+    assert about[other].endswith("; 1 row added and 0 gone since 77aa00000000")
+
+
 def test_left_out_replies_lose_no_descent(mended):
     mended.add_evaluation(evaluation())
     mended.add_samples([sample(run="r2", evaluation="e1"), sample(run="r1", evaluation="e1")])

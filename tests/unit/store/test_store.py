@@ -80,6 +80,35 @@ def test_data_is_read_back_in_order_and_recorded_once(store):
     assert store.dataset(DATA).source == "train.jsonl"
 
 
+def test_what_was_not_known_of_a_recorded_version_is_added(store):
+    """`data vary` records a file before any training asks what its rows correct."""
+    parent = "0b" + "0" * 62
+    store.add_dataset(version(id=parent), [])
+    store.add_samples([sample(), sample(), sample()])
+    rows = [("h1", "{}"), ("h2", "{}"), ("h2", "{}"), ("h3", "{}")]
+    store.add_dataset(version(rows=4), rows)
+    store.add_dataset(version(rows=4, parent=parent), rows, {1: "s1", 2: "s2", 3: "s9"})
+    rotated = [rows[3], *rows[:3]]
+    store.add_dataset(version(rows=4, parent=DATA), rotated, {1: "s3", 2: "s1", 3: "s2"})
+
+    found = store.query("SELECT origin FROM dataset_rows WHERE dataset = ? ORDER BY position", (DATA,))
+    assert [row[0] for row in found] == ["s3", "s1", "s2", None]
+    assert store.dataset(DATA).parent == parent
+
+
+def test_what_was_made_from_a_version_is_never_said_to_have_made_it(store):
+    child = "0c" + "0" * 62
+    store.add_dataset(version(rows=1), [("h", "{}")])
+    store.add_dataset(version(id=child, rows=1, parent=DATA), [("h2", "{}")])
+    store.add_run(run(dataset=child))
+    store.add_samples([sample(run="r1")])
+    store.add_dataset(version(rows=1, parent=child), [("h", "{}")], {0: "s1"})
+    store.add_dataset(version(rows=1, parent=DATA), [("h", "{}")])
+
+    assert store.dataset(DATA).parent is None
+    assert store.query("SELECT origin FROM dataset_rows WHERE dataset = ?", (DATA,))[0][0] is None
+
+
 def test_versions_share_the_texts_of_their_rows(store):
     rows = [(str(at), f'{{"n": {at}}}') for at in range(100)]
     for at in range(5):
