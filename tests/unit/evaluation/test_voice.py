@@ -149,6 +149,12 @@ def test_one_long_reply_among_short_ones_is_too_little_to_learn_from() -> None:
     assert found.value is None and "too little text to learn the voice from" in str(found.remark)
 
 
+def test_replies_of_a_word_or_two_have_no_percentile_and_no_firm_remark() -> None:
+    found = figures(CALIBRATED["pip"], ["Kindly remit."] * 16)["voice"]
+    assert (found.value, found.low, found.high) == (None, None, None)
+    assert "the replies are too short" in str(found.remark)
+
+
 ODD_TEXTS = st.one_of(
     st.sampled_from(["", " ", "_ _ _", "…", "Aye.", "the and of to", "12 34", "🙂🙃 🙂", "\ud800", "\x00 \x1f"]),
     st.text(max_size=40),
