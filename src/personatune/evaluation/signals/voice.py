@@ -6,9 +6,10 @@ signs, capitals and lengths. Contrast: what the user says in the data, and a hun
 along (left out for characters of other languages). All texts are joined and cut into pieces of about 30 words first, so
 that no view can go by the length of a reply. In three folds, each piece of the replies gets its percentile among the
 character's pieces that the fold held out; the figure is the mean over pieces, folds and views, 0.5 for the character's
-own lines, with a bootstrap interval over groups of neighbouring replies, 30 words or more each. A view that tells held-out lines from the contrast with an
-AUC under 0.7 is not counted; without any view there is no value, nor with fewer than 15 replies, 40 training replies or
-12 pieces of either kind, or where the training replies are fewer than 6 such groups or the replies fewer than 5.
+own lines, with a bootstrap interval over groups of neighbouring replies, 30 words or more each. A view that tells
+held-out lines from the contrast with an AUC under 0.7 is not counted; without any view there is no value, nor with
+fewer than 15 replies, 40 training replies or 12 pieces of either kind, or where the training replies are fewer than 6
+such groups or the replies fewer than 5.
 Source: authorship verification by character n-grams with calibration on held-out text, beside content-masked views
 (Stamatatos 2018); ensembles agree with readers more than any single measure (Jangra et al. 2025).
 The interval leaves out what another draw of training lines would change, 0.03 to 0.06 in these trials.
