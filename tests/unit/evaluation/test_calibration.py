@@ -311,3 +311,31 @@ def test_length_alone_is_no_loop_and_a_loop_inside_a_long_reply_is_one(persona: 
     looping = " ".join(" ".join(chance.sample(["bun", "jam", "mop", "cat", "oven", "tray"], 6)) for _ in range(60))
     for text in (looping + prose, prose[:8000] + looping + prose[8000:], prose + looping):
         assert zlib_ratio(text) > 2.4
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I am an AI-",
+        "They think I am an AI-",
+        "I am not an AI-",
+        "They think as an AI ",
+        "OpenAI ",
+        "ChatGPT-",
+        "* a\n",
+        "**a",
+        "I am ",
+        "I'm an",
+        "As an AI-",
+        " ",
+        "I am an " + " " * 500,
+        "as an large-",
+    ],
+)
+def test_no_long_reply_holds_it_up(reply: str) -> None:
+    hostile = reply * (100_000 // len(reply))
+    signal = BreaksCharacter([])
+    started = time.process_time()
+    signal.fires(sample(hostile, prompt=reply))
+    signal.fires(sample(hostile + ".", prompt="ChatGPT " * 2000))
+    assert time.process_time() - started < 2  # two replies of 100 KB
