@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from evaluation_samples import builtin_conversations, sample, talk
+from evaluation_samples import BUILTIN, builtin_conversations, sample, talk
 
 from personatune.evaluation.pointers import _SAID
 from personatune.evaluation.replies import _TONES, _WEIGHTS, LABELS
@@ -298,3 +298,44 @@ def test_a_thousand_samples_are_measured_in_seconds() -> None:
     found = [flags(sample(reply), signals) for reply in replies]
     assert time.process_time() - started < 15
     assert all("loop" in flagged for flagged in found[900:])
+
+
+@pytest.mark.parametrize("persona", BUILTIN)
+def test_length_alone_is_no_loop_and_a_loop_inside_a_long_reply_is_one(persona: str) -> None:
+    own = [reply for conversation in builtin_conversations(persona) for reply in conversation.replies]
+    prose = " ".join(own)[:16_000]
+    assert zlib_ratio(prose[:8000]) == pytest.approx(zlib_ratio(prose), rel=0.1)
+    assert zlib_ratio(prose) < 2.2
+    # Six words over and over, in a talk so long that as a whole it hardly compresses better.
+    chance = random.Random(2)
+    looping = " ".join(" ".join(chance.sample(["bun", "jam", "mop", "cat", "oven", "tray"], 6)) for _ in range(60))
+    for text in (looping + prose, prose[:8000] + looping + prose[8000:], prose + looping):
+        assert zlib_ratio(text) > 2.4
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I am an AI-",
+        "They think I am an AI-",
+        "I am not an AI-",
+        "They think as an AI ",
+        "OpenAI ",
+        "ChatGPT-",
+        "* a\n",
+        "**a",
+        "I am ",
+        "I'm an",
+        "As an AI-",
+        " ",
+        "I am an " + " " * 500,
+        "as an large-",
+    ],
+)
+def test_no_long_reply_holds_it_up(reply: str) -> None:
+    hostile = reply * (100_000 // len(reply))
+    signal = BreaksCharacter([])
+    started = time.process_time()
+    signal.fires(sample(hostile, prompt=reply))
+    signal.fires(sample(hostile + ".", prompt="ChatGPT " * 2000))
+    assert time.process_time() - started < 2  # two replies of 100 KB

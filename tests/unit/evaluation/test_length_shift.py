@@ -106,3 +106,12 @@ def test_any_lengths_have_figures_inside_their_intervals(data: list[int], replie
         assert all(0 <= place < len(replies) for place in figure.replies)
     if not replies:
         assert signal.figures([]) == ()
+
+
+def test_a_few_replies_are_not_called_shorter() -> None:
+    data = drawn(52, 76, 111, 1)
+    assert figures(data, [10])["length_median"].remark is None
+    assert figures(data, [10] * 14)["length_median"].remark is None
+    assert "shorter" in str(figures(data, drawn(1, 30, 15, 1))["length_median"].remark)
+    # Of two kinds of replies, either may lie in the middle: the interval holds the data's median.
+    assert figures([*[5] * 20, *[60] * 60], [5] * 9 + [60] * 7)["length_median"].remark is None

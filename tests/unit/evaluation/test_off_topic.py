@@ -113,3 +113,10 @@ def test_looking_ahead_embeds_everything_that_is_needed_and_changes_nothing() ->
     calibrated.look_ahead(samples)
     assert embed.asked == ["What of waves?", "Blankets and pillows."]
     assert [flags(one, calibrated.signals) for one in samples] == [("off_topic",), ()]
+
+
+def test_many_pairs_are_calibrated_on_a_sample_that_is_the_same_each_time() -> None:
+    conversations = themed(1650)
+    embed = Themes()
+    signal = OffTopic(conversations, embed)
+    assert len(embed.asked) == 4 * 1500 and signal.auc == OffTopic(conversations, Themes()).auc

@@ -185,3 +185,8 @@ def test_progress_counts_what_is_asked_beside(tmp_path: Path) -> None:
     )  # fmt: skip
     assert {p.total for p in seen} == {45}
     assert [p.done for p in seen] == [*range(1, 46)] * 2
+
+
+def test_knowing_clearly_more_than_the_base_is_no_forgetting() -> None:
+    figure = right(16, 6)
+    assert figure.p is not None and figure.p < 0.05 and figure.remark is None

@@ -171,3 +171,11 @@ def test_any_data_and_any_replies_give_figures_that_can_be_kept(data: list[Conve
             if figure.unit in ("share", "percentile"):
                 for value in (figure.value, figure.low, figure.high, figure.data):
                     assert value is None or 0 <= value <= 1
+
+
+def test_one_or_two_prompts_have_no_interval_and_no_remark_on_their_samples() -> None:
+    for prompts in (1, 2, 3):
+        same = [sample(sentence(n // 4), prompt=f"P {n // 4}") for n in range(4 * prompts)]
+        figure = found(Diversity(DATA), same)["same_prompt"]
+        assert figure.value == 1
+        assert (figure.low is None, figure.high is None, figure.remark is None) == (prompts < 3,) * 3

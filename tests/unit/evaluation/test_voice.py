@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
 
 import pytest
 from evaluation_samples import builtin_conversations, sample, talk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from personatune.conversation import Conversation
 from personatune.evaluation.signals.set_level import Figure
@@ -135,3 +138,43 @@ def test_signs_are_counted_a_hundred_words() -> None:
     rates = sign_rates(["No! Never, NEVER ever."] * 25)
     assert (rates["!"], rates[","], rates["capitals"], rates["sentences"]) == (25, 25, 25, 50)
     assert set(sign_rates([""]).values()) == {0}
+
+
+def test_one_long_reply_among_short_ones_is_too_little_to_learn_from() -> None:
+    chance = random.Random(4)
+    long = " ".join(chance.choices(SYLLABLES, k=600))
+    prompts = " ".join(chance.choices(GERMAN, k=600))
+    voice = Voice([talk(prompts, long), *(talk("So?", "Aye.") for _ in range(44))])
+    found = figures(voice, HELD_OUT["pip"])["voice"]
+    assert found.value is None and "too little text to learn the voice from" in str(found.remark)
+
+
+def test_replies_of_a_word_or_two_have_no_percentile_and_no_firm_remark() -> None:
+    found = figures(CALIBRATED["pip"], ["Kindly remit."] * 16)["voice"]
+    assert (found.value, found.low, found.high) == (None, None, None)
+    assert "the replies are too short" in str(found.remark)
+
+
+ODD_TEXTS = st.one_of(
+    st.sampled_from(["", " ", "_ _ _", "…", "Aye.", "the and of to", "12 34", "🙂🙃 🙂", "\ud800", "\x00 \x1f"]),
+    st.text(max_size=40),
+    st.sampled_from(["_ ", "ah ", "Oh, no! ", "字 ", "🙂 "]).map(lambda word: word * 400),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(ODD_TEXTS, ODD_TEXTS), min_size=1, max_size=6),
+    st.integers(1, 60),
+    st.lists(ODD_TEXTS, min_size=1, max_size=4),
+)
+def test_no_data_and_no_replies_break_it(rows: list[tuple[str, str]], times: int, said: list[str]) -> None:
+    voice = Voice([talk(prompt, reply) for prompt, reply in rows * times])
+    for figure in voice.figures([sample(text) for text in said * 16]):
+        assert figure.value is None or math.isfinite(figure.value)
+
+
+def test_a_view_that_finds_nothing_twice_is_not_counted() -> None:
+    lines = talk("_ " * 60, "_ " * 60)
+    found = figures(Voice([lines] * 40), ["_ " * 60] * 20)["voice"]
+    assert found.value is None and "cannot be told from other text" in str(found.remark)

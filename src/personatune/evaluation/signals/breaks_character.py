@@ -13,6 +13,7 @@ today?". In the 740 replies of three characters who are neither, no pattern is f
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,6 +167,7 @@ _SUPPOSED = _compiled(
     r"insists?|calls?|called|bets?|hears?|heard|wish|wishes))\b[^.!?\n]{0,40}\Z",
 )
 _DENIED = _compiled(r"\b(?:not|n't|never|hardly|no more|isn't|nor|wrong)\b[^.!?,;\n]{0,15}\Z")
+_LOOKED_BACK = 120  # characters, more than the two above reach
 _ASKED = re.compile(r"[^.!\n;]{0,12}\?")
 
 
@@ -193,7 +195,7 @@ class BreaksCharacter:
     def fires(self, sample: Sample) -> Fired | None:
         """Which words give the assistant away, or None."""
         reply = _straight(sample.reply)
-        heard = _straight("\n".join(message.content for message in sample.messages if message.role == "user"))
+        heard = _folded(_straight("\n".join(message.content for message in sample.messages if message.role == "user")))
         for pattern in self._patterns:
             if found := _hit(pattern, reply, heard):
                 start, end = found.span()
@@ -204,16 +206,19 @@ class BreaksCharacter:
 
 
 def _hit(pattern: _Pattern, text: str, heard: str) -> re.Match[str] | None:
-    hits = [found for found in pattern.regex.finditer(text) if _counts(pattern, found, text, heard)]
-    return hits[0] if len(hits) >= max(1, pattern.layout) else None
+    """The first hit, if there are enough; `heard` is what the user said, folded."""
+    enough = max(1, pattern.layout)
+    hits = (found for found in pattern.regex.finditer(text) if _counts(pattern, found, text, heard))
+    first = list(itertools.islice(hits, enough))
+    return first[0] if len(first) == enough else None
 
 
 def _counts(pattern: _Pattern, found: re.Match[str], text: str, heard: str) -> bool:
-    if pattern.mention and _folded(found.group()) in _folded(heard):
+    if pattern.mention and _folded(found.group()) in heard:
         return False
     if not pattern.claim:
         return True
-    before = text[: found.start()]
+    before = text[max(0, found.start() - _LOOKED_BACK) : found.start()]
     before = before[max(before.rfind(sign) for sign in ".!?\n") + 1 :]
     return not (_SUPPOSED.search(before) or _DENIED.search(before) or _ASKED.match(text, found.end()))
 

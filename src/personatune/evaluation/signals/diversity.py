@@ -35,6 +35,7 @@ _DRAWS = 100
 _LEAST_BUDGET = 150  # words; below, two sets of one voice differ too widely
 _LONG_RUN = 6
 _NEARLY_THE_SAME = 0.5
+_ENOUGH_PROMPTS = 3  # with several samples; draws from one prompt are all the same
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,13 @@ def _same_prompt(samples: Sequence[Sample], asked: Sequence[str]) -> tuple[Figur
         / (len(group) * (len(group) - 1) / 2)
         for group in several
     ]
-    value, (low, high) = sum(alike) / len(alike), bootstrap_interval(alike, lambda drawn: sum(drawn) / len(drawn))
+    value = sum(alike) / len(alike)
+    low = high = None
+    if len(alike) >= _ENOUGH_PROMPTS:
+        low, high = bootstrap_interval(alike, lambda drawn: sum(drawn) / len(drawn))
     closest = several[alike.index(max(alike))]
     remark = None
-    if low > _NEARLY_THE_SAME:
+    if low is not None and low > _NEARLY_THE_SAME:
         remark = (
             f"Several samples of one prompt say nearly the same: they share {100 * value:.0f} % of their word pairs."
         )

@@ -3,8 +3,8 @@
 Definition: twenty questions with one short right answer, asked greedily (temperature 0, no repetition penalty, 32
 tokens) of both. Right when the reply holds an accepted answer as words, folded, and none of the wrong ones where the
 question names both. The two are compared question by question with McNemar's exact test. A remark when its p-value is
-below 0.05, or five or more answers were lost and none was gained; and when the base has fewer than five right, a remark
-that nothing can be said.
+below 0.05 with more lost than gained, or five or more answers were lost and none was gained; and when the base has
+fewer than five right, a remark that nothing can be said.
 Source: McNemar 1947, in its exact form; forgetting after fine-tuning on little data as reported for LoRA.
 Calibration: lost 5 and gained 0 has p = 0.06, lost 6 and gained 0 has 0.03; 14 right of 20 has an interval of 48 % to
 86 %, so single answers say nothing. An echo of a question is never right.
@@ -60,7 +60,7 @@ class Forgetting:
                     f"The untrained base answers only {sum(theirs)} of {len(theirs)} short questions rightly: too few "
                     "to say whether the training made it forget."
                 )
-            elif p < SURE or (lost >= LOST_ALONE and not gained):
+            elif lost > gained and (p < SURE or (lost >= LOST_ALONE and not gained)):
                 remark = (
                     f"Answers {sum(ours)} of {len(ours)} short general questions rightly, the untrained base "
                     f"{sum(theirs)}: {lost} lost, {gained} gained (p = {p:.2g})."

@@ -121,6 +121,8 @@ class LengthShift:
         remark, places = None, tuple[int, ...]()
         if (
             data is not None
+            and len(counts) >= ENOUGH_REPLIES
+            and not low <= data <= high
             and not data / _ANOTHER_LENGTH <= ours <= data * _ANOTHER_LENGTH
             and not self._varies(counts)
         ):

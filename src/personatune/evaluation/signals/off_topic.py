@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from personatune.conversation import Conversation, Message
+from personatune.evaluation.signals.resampling import generator
 from personatune.evaluation.signals.signal import Fired, SignalKind
 from personatune.evaluation.words import words
 from personatune.generation.engine import Sample
@@ -45,6 +46,7 @@ MIN_FOUND = 0.1
 _SPARED = 0.01
 _MISMATCHED_SHARE = 0.95
 _FEW = 100
+_MOST_PAIRS = 1500
 _ROUNDING = 1e-5  # one pair alone and many at once are added up in another order
 # English words that say nothing about a topic. In other languages short words are left out by their length alone.
 _EMPTY_WORDS = """
@@ -78,7 +80,7 @@ class OffTopic:
     def __init__(self, conversations: Sequence[Conversation], embed: Embed) -> None:
         self._embed = embed
         rows = [_Pair(number, pair) for number, talk in enumerate(conversations) for pair in _pairs(talk)]
-        self._habitual = _habitual(conversations)
+        self._empty = _NO_CONTENT | _habitual(conversations)
         self.thresholds: dict[int, float] = {}
         """The cosine under which a reply is off topic, for prompts with one content word and with two or more."""
         self.auc: float | None = None
@@ -124,7 +126,7 @@ class OffTopic:
         return min(2, len(content))
 
     def _content(self, text: str) -> set[str]:
-        return {word for word in words(text) if len(word) > 2 and word not in _NO_CONTENT | self._habitual}
+        return {word for word in words(text) if len(word) > 2 and word not in self._empty}
 
     def _stems(self, text: str) -> set[str]:
         return {_stem(word) for word in self._content(text)}
@@ -147,6 +149,9 @@ class OffTopic:
         judged = [pair for pair in pairs if self._content(pair.messages[-1].content)]
         if len(judged) < MIN_PAIRS:
             return f"only {len(judged)} of the {len(pairs)} prompts have words that it can read a topic from"
+        if len(judged) > _MOST_PAIRS:  # each is compared with every other
+            drawn = generator().permutation(len(judged))[:_MOST_PAIRS]
+            judged = [judged[place] for place in sorted(drawn.tolist())]
         self._embed([text for pair in judged for text in (*_texts(pair.messages), pair.reply)])  # in one go
         replies = self._embed([pair.reply for pair in judged])
         cosines = numpy.stack([(self._views(pair.messages) @ replies.T).max(axis=0) for pair in judged])

@@ -6,9 +6,10 @@ signs, capitals and lengths. Contrast: what the user says in the data, and a hun
 along (left out for characters of other languages). All texts are joined and cut into pieces of about 30 words first, so
 that no view can go by the length of a reply. In three folds, each piece of the replies gets its percentile among the
 character's pieces that the fold held out; the figure is the mean over pieces, folds and views, 0.5 for the character's
-own lines, with a bootstrap interval over groups of replies. A view that tells held-out lines from the contrast with an
-AUC under 0.7 is not counted; without any view there is no value, nor with fewer than 15 replies, 40 training replies or
-12 pieces of either kind.
+own lines, with a bootstrap interval over groups of neighbouring replies, 30 words or more each. A view that tells
+held-out lines from the contrast with an AUC under 0.7 is not counted; without any view there is no value, nor with
+fewer than 15 replies, 40 training replies or 12 pieces of either kind, or where the training replies are fewer than 6
+such groups or the replies fewer than 5.
 Source: authorship verification by character n-grams with calibration on held-out text, beside content-masked views
 (Stamatatos 2018); ensembles agree with readers more than any single measure (Jangra et al. 2025).
 The interval leaves out what another draw of training lines would change, 0.03 to 0.06 in these trials.
@@ -46,6 +47,7 @@ ENOUGH_TRAINING = 40
 LEAST_AUC = 0.7
 _PIECE = 30  # words
 _LEAST_PIECES = 12
+_LEAST_UNITS = 5  # draws from fewer hardly differ: the interval would look certain
 _LEAST_PROMPT_WORDS = 300
 _FOLDS = 3
 _ENGLISH = 0.2  # the share of plain English's 50 commonest words: about a third in English, far less elsewhere
@@ -107,7 +109,13 @@ class Voice:
             return f"No percentile: {len(said)} replies are too few, it takes {ENOUGH_REPLIES}."
         if len(self._replies) < ENOUGH_TRAINING:
             return f"No percentile: {len(self._replies)} training replies are too few, it takes {ENOUGH_TRAINING}."
-        if min(len(self._cut), len(self._contrast)) < _LEAST_PIECES:
+        if (units := _units(pieces(said))) < _LEAST_UNITS:
+            return (
+                f"No percentile: the replies are too short, they fill {units} of the {_LEAST_UNITS} stretches of "
+                f"{_PIECE} words that it takes."
+            )
+        # A fold holds out whole units: many pieces of one long reply leave the other folds without any.
+        if min(len(self._cut), len(self._contrast)) < _LEAST_PIECES or _units(self._cut) < 2 * _FOLDS:
             return "No percentile: too little text to learn the voice from, or to tell it from."
         if not self._views:
             return (
@@ -209,6 +217,11 @@ def pieces(texts: Sequence[str]) -> list[Piece]:
             part = spoken[len(spoken) * number // count : len(spoken) * (number + 1) // count]
             cut.append(Piece(unit, " ".join(part)))
     return cut
+
+
+def _units(cut: Sequence[Piece]) -> int:
+    """How many groups of texts the pieces were cut from."""
+    return len({piece.unit for piece in cut})
 
 
 def _mean_of_units(cut: Sequence[Piece], places: Sequence[float]) -> tuple[float, float, float]:

@@ -162,11 +162,15 @@ def _by_shapes(common: frozenset[str]) -> Callable[[Sequence[str], Sequence[int]
 
 
 def _linear(vectors: Any, texts: Sequence[str], labels: Sequence[int]) -> Callable[[Sequence[str]], Any]:
+    import numpy as np
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
-    model = make_pipeline(vectors, LogisticRegression(C=10, class_weight="balanced", solver="liblinear"))
-    return _scoring(model.fit(texts, labels).decision_function)
+    try:
+        rows = vectors.fit_transform(texts)
+    except ValueError:  # no run of signs or words comes in two texts: this view knows nothing
+        return lambda wanted: np.zeros(len(wanted))
+    model = LogisticRegression(C=10, class_weight="balanced", solver="liblinear").fit(rows, labels)
+    return _scoring(lambda wanted: model.decision_function(vectors.transform(wanted)))
 
 
 def _by_rates(common: frozenset[str]) -> Callable[[Sequence[str], Sequence[int]], Callable[[Sequence[str]], Any]]:
