@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -61,31 +62,28 @@ def print_sweep(report: SweepReport, console: Console) -> None:
     for sentence in report.sentences:
         console.print(Fitted(f"- {sentence.text}"), markup=False)
     console.print()
-    seen = [signal for signal in report.signals if any(_odd(result, signal.flag) for result in report.results)]
     table = Table(show_edge=False, padding=(0, 1, 0, 0))
-    headings = ["point", *report.sweep.varied, "with a fault", *(signal.flag for signal in seen), "words"]
-    for heading in headings:
+    for heading in ("point", *report.sweep.varied):
         parts = heading.replace("_", " ").split()
         style = "cyan" if heading in report.sweep.varied else None
         table.add_column("\n".join(parts), justify="right", style=style, min_width=max(map(len, parts)))
+    table.add_column("words", justify="right", no_wrap=True)
+    table.add_column("replies with a fault")
     for result in report.results:
         table.add_row(
             str(result.point.number),
             *(f"{result.point.parameters[name]:g}" for name in report.sweep.varied),
-            f"{result.flagged} of {len(result.samples)}",
-            *(_count(result, signal.flag) for signal in seen),
             _words(result),
+            _faults(result, [signal.flag for signal in report.signals]),
         )
     console.print(Fitted(table))
 
 
-def _odd(result: PointResult, flag: str) -> int:
-    return sum(flag in one.faults for one in result.samples)
-
-
-def _count(result: PointResult, flag: str) -> str:
-    count = _odd(result, flag)
-    return str(count) if count else "-"
+def _faults(result: PointResult, flags: Sequence[str]) -> str:
+    """`2 of 10: 1 loop, 1 unfinished`."""
+    counts = {flag: sum(flag in one.faults for one in result.samples) for flag in flags}
+    which = ", ".join(f"{count} {flag.replace('_', ' ')}" for flag, count in counts.items() if count)
+    return f"{result.flagged} of {len(result.samples)}{f': {which}' if which else ''}"
 
 
 def _words(result: PointResult) -> str:
