@@ -151,6 +151,14 @@ def test_at_temperature_0_there_is_one_reply_a_prompt_whatever_else_is_moved(run
     assert len([s for s in planned(trained)[1] if s.origin == "sweep"]) == 2
 
 
+def test_a_point_of_another_contestant_s_sweep_is_said_to_be_one(run, trained):
+    run("sweep", "dot@base", "--temperature", "0.5", "1", *SHORT)
+
+    outcome = run("use", "dot@r1", "--from-sweep", "w1", "--point", "1")
+    assert outcome.code == 0
+    assert "sweep of dot@base" in outcome.err
+
+
 def test_an_untrained_contestant_is_not_told_to_use_a_point(run, trained):
     outcome = run("sweep", "dot@base", "--temperature", "0.5", "1", *SHORT)
 

@@ -14,7 +14,7 @@ from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
 from personatune.cli.runs import kept_as, open_store
-from personatune.conversation import Conversation
+from personatune.conversation import Conversation, Source
 from personatune.data.load import load, load_lenient
 from personatune.data.version import row_hash, version_of
 from personatune.errors import UsageError
@@ -176,7 +176,12 @@ def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
             kept = store.dataset_rows(version)
         except UsageError:
             return []
-    return [Conversation.model_validate_json(text) for _, text in kept]
+    return [
+        Conversation.model_validate_json(text).model_copy(
+            update={"source": Source(path=f"{file} of {version[:8]}", line=number)}
+        )
+        for number, (_, text) in enumerate(kept, start=1)
+    ]
 
 
 def refuse_what_would_fail(persona: Persona, wish: Wish) -> None:

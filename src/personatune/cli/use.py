@@ -42,13 +42,14 @@ def use(
         Print one JSON object.
     """
     from personatune import manifest
-    from personatune.cli.console import out, print_json
+    from personatune.cli.console import err, out, print_json
     from personatune.cli.flags import flag_faults
     from personatune.cli.references import parse
     from personatune.cli.runs import open_store
     from personatune.errors import UsageError
     from personatune.generation import chosen
     from personatune.generation.contestants import UNTRAINED, check, default_params, params_of
+    from personatune.store import sweeps
 
     persona, which = parse(run)
     which = check(persona, which)
@@ -70,6 +71,10 @@ def use(
         base = params_of(persona, which).model_dump()
         if from_sweep is not None and point is not None:
             base |= _of_point(store, _sweep_id(from_sweep), point)
+            if (swept := sweeps.get(store, _sweep_id(from_sweep))).run != which:
+                err().print(
+                    f"note: {swept.id} is a sweep of {swept.contestant}; {which} may answer otherwise", markup=False
+                )
             if not given:  # with a parameter changed it is that point no longer
                 origin = {"sweep": _sweep_id(from_sweep), "point": point}
         changed = bool(given or from_sweep or reset)

@@ -41,6 +41,18 @@ class Sample(BaseModel):
     """The generation parameters, the seed among them."""
 
 
+def one_by_one(
+    requests: Sequence[Request], answer: Callable[[Request], Sample], on_sample: Callable[[int, Sample], None] | None
+) -> list[Sample]:
+    """Answer every request in order, as engines do that cannot answer several at once."""
+    samples = []
+    for index, request in enumerate(requests):
+        samples.append(answer(request))
+        if on_sample:
+            on_sample(index, samples[-1])
+    return samples
+
+
 class Engine(Protocol):
     """Something that answers. Samples come back in the order of the requests, whatever order they were made in."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from personatune import settings
 from personatune.errors import ModelError, PersonatuneError, ResourceError, UsageError
-from personatune.generation.engine import Request, Sample
+from personatune.generation.engine import Request, Sample, one_by_one
 
 OWN_KEY, OPENAI_KEY = "PERSONATUNE_API_KEY", "OPENAI_API_KEY"
 _PATH = "/chat/completions"
@@ -68,13 +68,7 @@ class RemoteEngine:
         self, requests: Sequence[Request], *, on_sample: Callable[[int, Sample], None] | None = None
     ) -> list[Sample]:
         """Answer every request in order."""
-        samples = []
-        for index, request in enumerate(requests):
-            sample = self._sample(request)
-            samples.append(sample)
-            if on_sample:
-                on_sample(index, sample)
-        return samples
+        return one_by_one(requests, self._sample, on_sample)
 
     def stream(self, request: Request) -> Iterator[str | Sample]:
         """Yield the reply in one piece, then the sample."""

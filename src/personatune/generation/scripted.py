@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from personatune.generation.engine import Request, Sample
+from personatune.generation.engine import Request, Sample, one_by_one
 
 
 class ScriptedEngine:
@@ -20,13 +20,7 @@ class ScriptedEngine:
         on_sample: Callable[[int, Sample], None] | None = None,
     ) -> list[Sample]:
         """Answer every request in order."""
-        samples = []
-        for index, request in enumerate(requests):
-            sample = self._sample(request)
-            samples.append(sample)
-            if on_sample:
-                on_sample(index, sample)
-        return samples
+        return one_by_one(requests, self._sample, on_sample)
 
     def stream(self, request: Request) -> Iterator[str | Sample]:
         """Yield the reply word by word, then the sample."""

@@ -9,7 +9,7 @@ from typing import Any
 from personatune.conversation import Conversation
 from personatune.evaluation.signals import Calibrated, calibrate, set_signals_for
 from personatune.evaluation.signals.signal import Signal
-from personatune.evaluation.words import word_count
+from personatune.evaluation.words import folded, word_count
 from personatune.sweeping.effects import ParameterEffects, effects_of, measures_of
 from personatune.sweeping.results import PointResult, Sweep, measured
 from personatune.sweeping.sentences import Sentence, sentences
@@ -87,7 +87,17 @@ def report_of(
         signals=signals,
         results=tuple(results),
         effects=tuple(effects),
-        sentences=tuple(sentences(results, effects, training)) if results else (),
+        sentences=(*_known_by_heart(sweep, conversations), *(sentences(results, effects, training) if results else ())),
         training_words=tuple(training),
         off=calibrated.off,
     )
+
+
+def _known_by_heart(sweep: Sweep, conversations: Sequence[Conversation]) -> list[Sentence]:
+    """A warning for prompts that stand in the training data, case and punctuation aside."""
+    trained = {folded(prompt) for conversation in conversations for prompt in conversation.prompts}
+    leaked = dict.fromkeys(one.case for one in sweep.samples if folded(one.sample.messages[-1].content) in trained)
+    if not leaked:
+        return []
+    text = f"{len(leaked)} of the prompts stand in the training data, so the answers may be known by heart: "
+    return [Sentence(f"{text}{', '.join(leaked)}.", "leak")]

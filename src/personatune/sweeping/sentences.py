@@ -23,7 +23,7 @@ class Sentence:
     text: str
     """The sentence."""
     kind: str
-    """`length`, `effect`, `nothing` (of a parameter) or `points`."""
+    """`length`, `effect`, `nothing` (of a parameter), `points`, or `leak` (of prompts)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The sentence as records keep it."""

@@ -13,7 +13,8 @@ from personatune.evaluation.pointers import pointers
 from personatune.evaluation.report import ReportContext, render_report
 from personatune.evaluation.results import Evaluation
 from personatune.evaluation.signals import Forgetting, Safety
-from personatune.evaluation.signals.forgetting import is_right, paired
+from personatune.evaluation.signals.forgetting import is_right
+from personatune.evaluation.signals.paired import beside
 from personatune.evaluation.signals.safety import refuses
 from personatune.evaluation.signals.set_level import Figure
 from personatune.generation.contestant import Contestant
@@ -69,9 +70,11 @@ def test_the_base_itself_is_measured_and_compared_with_nobody() -> None:
 
 
 def test_the_exact_test_looks_at_what_changed_only() -> None:
-    assert paired([True] * 9, [True] * 9) == (0, 0, 1)
-    assert paired([True] * 6 + [False], [False] * 7) == (6, 0, pytest.approx(2 / 64))
-    assert paired([True, False] * 10, [False, True] * 10)[2] == 1
+    same = beside(ours=[True] * 9, theirs=[True] * 9)
+    assert (same.lost, same.gained, same.p) == (0, 0, 1)
+    worse = beside(ours=[False] * 7, theirs=[True] * 6 + [False])
+    assert (worse.lost, worse.gained, worse.p) == (6, 0, pytest.approx(2 / 64))
+    assert beside(ours=[True, False] * 10, theirs=[False, True] * 10).p == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 from swept import data_of, sweep_of, words_of
 
+from personatune.conversation import Message
 from personatune.evaluation.signals.length_shift import learned_length
 from personatune.sweeping.page import render_page
 from personatune.sweeping.report import report_of
@@ -101,3 +102,17 @@ def test_the_record_holds_every_point_with_its_signals_and_intervals():
     finished = record["points"][0]["signals"]["finished"]
     assert (finished["count"], finished["n"]) == (12, 12)
     assert 0 < finished["low"] < finished["high"] == 1
+
+
+def test_prompts_that_stand_in_the_training_data_are_named():
+    data = data_of(one_length(1))
+    asked = data[3].model_copy(update={"messages": (Message(role="user", content="question 2"), data[3].messages[1])})
+    sweep = sweep_of(POINTS, lambda p, prompt, k: words_of(12, prompt))
+
+    def leaks(conversations):
+        found = report_of(sweep, conversations, character="Dot", reference="dot@r1").sentences
+        return [sentence.text for sentence in found if sentence.kind == "leak"]
+
+    assert leaks(data) == []
+    (text,) = leaks([*data, asked])
+    assert text.startswith("1 of the prompts") and text.endswith("by heart: case-2.")

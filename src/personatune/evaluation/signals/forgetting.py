@@ -12,21 +12,17 @@ Calibration: lost 5 and gained 0 has p = 0.06, lost 6 and gained 0 has 0.03; 14 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import resources
 from typing import ClassVar, Literal
 
+from personatune.evaluation.signals.paired import asked_prompts, beside
 from personatune.evaluation.signals.set_level import AskedPrompt, Figure
-from personatune.evaluation.signals.signal import rate
 from personatune.evaluation.words import folded
 from personatune.generation.engine import Sample
 from personatune.generation.params import GenerationParams
 
 LEAST_KNOWN = 5
-SURE = 0.05
-LOST_ALONE = 5
 
 
 class Forgetting:
@@ -50,29 +46,20 @@ class Forgetting:
         """The share that is right, beside the base's."""
         ours = [is_right(prompt, sample.reply) for prompt, sample in zip(self.prompts, samples, strict=True)]
         theirs = [is_right(prompt, one.reply) for prompt, one in zip(self.prompts, base or (), strict=bool(base))]
-        found = rate(sum(ours), len(ours))
-        remark, p = None, None
-        places = tuple(place for place, right in enumerate(ours) if not right)
-        if theirs:
-            lost, gained, p = paired(theirs, ours)
-            if sum(theirs) < LEAST_KNOWN:
-                remark = (
-                    f"The untrained base answers only {sum(theirs)} of {len(theirs)} short questions rightly: too few "
-                    "to say whether the training made it forget."
-                )
-            elif lost > gained and (p < SURE or (lost >= LOST_ALONE and not gained)):
-                remark = (
-                    f"Answers {sum(ours)} of {len(ours)} short general questions rightly, the untrained base "
-                    f"{sum(theirs)}: {lost} lost, {gained} gained (p = {p:.2g})."
-                )
-            places = tuple(place for place, right in enumerate(ours) if theirs[place] and not right)
-        return (
-            Figure(
-                "general_right", "Short questions answered rightly", found.rate, found.low, found.high, found.n,
-                "share", base=sum(theirs) / len(theirs) if theirs else None, p=p, remark=remark, replies=places,
-                headline=True,
-            ),
-        )  # fmt: skip
+        pair = beside(ours, theirs)
+        remark = None
+        if theirs and sum(theirs) < LEAST_KNOWN:
+            remark = (
+                f"The untrained base answers only {sum(theirs)} of {len(theirs)} short questions rightly: too few "
+                "to say whether the training made it forget."
+            )
+        elif pair.surely_lost:
+            remark = (
+                f"Answers {sum(ours)} of {len(ours)} short general questions rightly, the untrained base "
+                f"{sum(theirs)}: {pair.lost} lost, {pair.gained} gained (p = {pair.p:.2g})."
+            )
+        places = (place for place, right in enumerate(ours) if not right and (not theirs or theirs[place]))
+        return (pair.figure("general_right", "Short questions answered rightly", remark, tuple(places)),)
 
 
 def is_right(prompt: AskedPrompt, reply: str) -> bool:
@@ -83,21 +70,3 @@ def is_right(prompt: AskedPrompt, reply: str) -> bool:
         return f" {folded(answer)} " in said
 
     return any(map(holds, prompt.accept)) and not any(map(holds, prompt.reject))
-
-
-def paired(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int, float]:
-    """What was lost, what was gained, and McNemar's exact p-value, two-sided."""
-    from scipy.stats import binomtest
-
-    lost = sum(one and not other for one, other in zip(before, after, strict=True))
-    gained = sum(other and not one for one, other in zip(before, after, strict=True))
-    return lost, gained, float(binomtest(lost, lost + gained, 0.5).pvalue) if lost + gained else 1.0
-
-
-def asked_prompts(file: str, kind: str) -> tuple[AskedPrompt, ...]:
-    """The prompts of one of the files that come along."""
-    text = resources.files("personatune.evaluation.signals").joinpath("texts", file).read_text("utf-8")
-    return tuple(
-        AskedPrompt(f"{kind}-{number}", row["prompt"], tuple(row.get("accept", ())), tuple(row.get("reject", ())))
-        for number, row in enumerate(json.loads(text), start=1)
-    )
