@@ -1,0 +1,1 @@
+"""Blind comparisons by ear: pairs, votes, and what they show."""

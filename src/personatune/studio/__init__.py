@@ -1,0 +1,1 @@
+"""The loop as pages in the browser, on this machine only."""
