@@ -1,4 +1,4 @@
-"""What fix and chat share: a corrected reply, checked and written into the persona's conversations."""
+"""A corrected reply, checked and written into the persona's conversations: for fix, chat and the studio."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personatune import files
-from personatune.cli.references import parse
-from personatune.cli.runs import open_store
 from personatune.conversation import Conversation, Message, Origin, shared_system_prompt
 from personatune.data import fix as fixes
 from personatune.data.normalise import normalised
 from personatune.errors import DataError, UsageError, from_os_error
+from personatune.store.of_persona import open_store
 
 if TYPE_CHECKING:
     from personatune.persona import Persona
@@ -91,17 +90,6 @@ class Fixed:
             "notes": list(self.notes),
             "next": self.next,
         }
-
-
-def find(reference: str) -> BadReply:
-    """The recorded reply that `pip@s12` means. Raises `UsageError` when it means something else."""
-    persona, which = parse(reference)
-    if which is None or not which.startswith("s"):
-        raise UsageError(
-            f"{reference!r} is no reply",
-            fix=f"name one by its number, as in: {persona.folder}@s12   (reports and lineage name them)",
-        )
-    return find_in(persona, which)
 
 
 def find_in(persona: Persona, sample_id: str) -> BadReply:
