@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LEFT_OUT = "nothing was written"
 
 
-class StandsInSuite(DataError):
+class StandsInSuiteError(DataError):
     """What was answered is a test of the suite, so the row would teach the test."""
 
     def __init__(self, what: str, *, fix: str, needed: int) -> None:
@@ -203,7 +203,7 @@ def _refuse_leaks(persona: Persona, conversation: Conversation, *, allowed: bool
     tested = [bool(find_leaks(suite, [_alone(prompt)])) for prompt in conversation.prompts]
     needed = len(tested) - tested.index(True)  # --prompt rewords from the end
     wordings = '--prompt "the same in other words"' + (f" ({needed} times: one for each turn)" if needed > 1 else "")
-    raise StandsInSuite(
+    raise StandsInSuiteError(
         f"what was answered is a test of the suite ({cases}): as training data it would be known by heart, and the "
         f"test would measure memory; {LEFT_OUT}",
         fix=f"{wordings}   or, knowing that evaluate will refuse that test: --allow-leak",
