@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 FOLDERS = [ROOT / "src/personatune/studio/static/vendor", ROOT / "tests/web/vendor"]
 
-# Names of XML dialects, a project's own page in a message, the button of vega-embed that we switch off: none is fetched.
+# Names of XML dialects, pages named in messages, the editor behind a button that we switch off: none is fetched.
 NOT_FETCHED = (
     "http://www.w3.org/",
     "http://mozilla.org/MPL/",
