@@ -22,7 +22,7 @@ _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|@')
 class Character(BaseModel):
     """What `persona.toml` says, in the author's words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(min_length=1, max_length=100)
     """The character's name, as it is shown to people."""
@@ -158,6 +158,11 @@ def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str
     if suite_yaml is not None:
         texts["suite.yaml"] = suite_yaml.replace('"{name}"', json.dumps(display_name))
     return _make(folder, texts)
+
+
+def title_of(name: str) -> str:
+    """The name to show for a folder's name: `my-robot` is My Robot."""
+    return name.replace("-", " ").replace("_", " ").strip().title() or name
 
 
 def refuse_existing(folder: Path) -> None:
