@@ -140,6 +140,12 @@ def builtin_names() -> list[str]:
     return sorted(entry.name for entry in root.iterdir() if entry.joinpath(PERSONA_FILE).is_file())
 
 
+def builtin_character(name: str) -> tuple[str, Character]:
+    """A built-in character's folder name and who it is, without making anything."""
+    path = Path(str(resources.files("personatune.personas").joinpath(name, PERSONA_FILE)))
+    return name, read_character(path)
+
+
 def copy_builtin(name: str, folder: Path) -> Persona:
     """Make a persona folder from a built-in character; whole or not at all. Raises when the folder exists."""
     texts = {

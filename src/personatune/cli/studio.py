@@ -62,9 +62,7 @@ def studio(
         out().print(f"studio: {url}   (Ctrl-C ends it)", markup=False)
         out().file.flush()
 
-    serving = Serving(
-        port=port or DEFAULT_PORT, strict=port is not None, browse=not no_browser, first=first, say=say
-    )
+    serving = Serving(port=port or DEFAULT_PORT, strict=port is not None, browse=not no_browser, first=first, say=say)
     try:
         serve(made, serving)
     except KeyboardInterrupt:

@@ -134,7 +134,9 @@ def number(value: Any, digits: int | None = None) -> str:
     """A number for people, `1,234` or with so many digits `2.35`; a dash for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return "–"
-    return f"{value:,}" if digits is None and isinstance(value, int) else f"{value:,.{2 if digits is None else digits}f}"
+    return (
+        f"{value:,}" if digits is None and isinstance(value, int) else f"{value:,.{2 if digits is None else digits}f}"
+    )
 
 
 def ago(when: datetime) -> str:

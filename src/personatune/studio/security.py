@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from personatune import settings
 from personatune.errors import from_os_error
 
-TOKEN_HEADER = "x-personatune-token"  # noqa: S105
-TOKEN_FIELD = "token"  # noqa: S105
+TOKEN_HEADER = "x-personatune-token"
+TOKEN_FIELD = "token"
 LARGEST_BODY = 32 << 20
 """Bytes: a conversations file of a hundred thousand rows fits, a mistake does not fill the memory."""
 POLICY = (
@@ -97,7 +97,7 @@ def read_token(folder: Path | None = None) -> str:
                 path.chmod(0o600)
                 return kept
         staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
         if path.exists():  # damaged
             staging.replace(path)

@@ -109,7 +109,11 @@ class Workspace:
             return
         for entry in self.folder.iterdir():
             # A persona is called what its folder is really called; a link of another name would be a second one.
-            if not entry.name.startswith(".") and (entry / PERSONA_FILE).is_file() and entry.resolve().name == entry.name:
+            if (
+                not entry.name.startswith(".")
+                and (entry / PERSONA_FILE).is_file()
+                and entry.resolve().name == entry.name
+            ):
                 yield entry.name, entry
 
 
