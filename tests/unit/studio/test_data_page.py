@@ -47,7 +47,7 @@ def test_every_word_of_a_row_is_text(tmp_path: Path):
         assert "{{ 7*7 }}" in text
         assert "Odd <b>" not in text
     assert html.escape(HOSTILE[:20]) in odd.get("/data")
-    assert "48,6" in odd.get("/data")  # the characters that are left out are counted
+    assert re.search(r"48,5\d\d more characters", odd.get("/data"))
     assert HOSTILE.split()[0] not in odd.get("/data/rows?q=" + HOSTILE.split()[0].replace("<", "%3C"))
 
 
@@ -66,7 +66,7 @@ def test_search_and_findings_choose_the_rows(tmp_path: Path):
     assert "{broken" in broken
     assert "correct or remove those lines" in broken
     twice = odd.get("/data/rows?finding=exact-duplicate")
-    assert {key for key in re.findall(r'id="row-(\d+)-', twice)} == {"5", "62"}
+    assert set(re.findall(r'id="row-(\d+)-', twice)) == {"5", "62"}
     row = re.search(r'id="row-5-([0-9a-f]+)"', twice)
     assert row is not None
     assert "exact duplicate" in odd.get(f"/data/remarks?rows=5.{row[1]},99.0,x,7.wrong")
