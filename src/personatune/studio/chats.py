@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,22 +13,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from personatune import files
-from personatune.conversation import Conversation, Message
+from personatune.conversation import Message
 from personatune.errors import PersonatuneError, ResourceError, UsageError, from_os_error
-from personatune.evaluation.learned import learned_by
 from personatune.evaluation.replies import chips_of, marked
-from personatune.evaluation.signals import calibrate
-from personatune.evaluation.signals.signal import Signal, faults
-from personatune.generation.contestants import UNTRAINED
+from personatune.evaluation.signals.signal import faults
 from personatune.generation.engine import Sample
 from personatune.generation.keeping import keep_reply
 from personatune.generation.params import GenerationParams
 from personatune.generation.talk import Talk
 from personatune.persona import Persona
+from personatune.studio.calibrations import Calibrations
 from personatune.studio.voices import Voices
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_MOST_SIGNALS = 4
 
 
 class Reply(BaseModel):
@@ -138,10 +134,9 @@ class _StoppedError(Exception):
 class Chats:
     """The talks of a studio; each answers one thing at a time, and none waits for another page."""
 
-    def __init__(self, voices: Voices) -> None:
-        self._voices = voices
+    def __init__(self, voices: Voices, calibrations: Calibrations) -> None:
+        self._voices, self._calibrations = voices, calibrations
         self._answering: dict[tuple[Path, str], Answering] = {}
-        self._signals: OrderedDict[tuple[Any, ...], tuple[Signal, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
     # Talks and their files
@@ -314,7 +309,7 @@ class Chats:
         )
 
     def _looked_at(self, persona: Persona, which: str, sample: Sample, kept: str, seconds: float) -> Reply:
-        found = faults(sample, self._signals_of(persona, which))
+        found = faults(sample, self._calibrations.signals(persona, which))
         spans = [fired.span for fired in found.values() if fired.span]
         return Reply(
             sample=kept,
@@ -325,28 +320,6 @@ class Chats:
             chips=tuple((chip.label, chip.detail, chip.tone) for chip in chips_of(found)),
             segments=marked(sample.reply, spans) if spans else (),
         )
-
-    def _signals_of(self, persona: Persona, which: str) -> tuple[Signal, ...]:
-        """The signals, calibrated on what the contestant learned from; none where that cannot be read."""
-        try:
-            stamp = persona.train_file.stat().st_mtime_ns
-        except OSError:
-            stamp = 0
-        key = (persona.folder.resolve(), which, stamp)
-        with self._lock:
-            if key in self._signals:
-                self._signals.move_to_end(key)
-                return self._signals[key]
-        try:
-            own, others = _learned(persona, which)
-            found = calibrate(own, also_learned=others, name=persona.character.name).signals
-        except PersonatuneError:
-            found = ()
-        with self._lock:
-            self._signals[key] = found
-            while len(self._signals) > _MOST_SIGNALS:
-                self._signals.popitem(last=False)
-        return found
 
     def _idle(self, persona: Persona, chat_id: str) -> Chat:
         answering = self.answering(persona, chat_id)
@@ -421,10 +394,6 @@ def _drawn(pieces: Iterator[str | Sample], number: int, answering: Answering) ->
 def _whole(text: str) -> str:
     """Text that UTF-8 can hold: half an emoji can come out of a model."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _learned(persona: Persona, which: str) -> tuple[list[Conversation], list[Conversation]]:
-    return learned_by(persona, [] if which in UNTRAINED else [which])
 
 
 def _folder(persona: Persona) -> Path:

@@ -20,6 +20,7 @@ from personatune.generation.contestants import UNTRAINED, check, params_of, run_
 from personatune.generation.params import GenerationParams
 from personatune.persona import Persona
 from personatune.studio.asking import Form, Who, studio_of, text, texts
+from personatune.studio.calibrations import calibrations
 from personatune.studio.chats import Answering, Chat, Chats, Wish, reply_of
 from personatune.studio.parameter_fields import parameter_fields, read_parameters
 from personatune.studio.rendering import command_line, page, part
@@ -36,7 +37,7 @@ def chats(request: Request) -> Chats:
     """The talks of the studio that answers this request."""
     state = request.app.state
     if not hasattr(state, "chats"):
-        state.chats = Chats(studio_of(request).voices)
+        state.chats = Chats(studio_of(request).voices, calibrations(request))
     found: Chats = state.chats
     return found
 
