@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from personatune.persona import Persona
 from personatune.store import sweeps
 from personatune.store.of_persona import open_store
 from personatune.store.records import SweepRecord
-from personatune.studio.calibrations import Calibrations, calibrations
+from personatune.studio.calibrations import Calibrations, calibrations, nearby
 from personatune.sweeping.report import report_of
 from personatune.sweeping.run import read
 
@@ -149,7 +149,7 @@ class SweepViews:
                     id=one.id,
                     prompt=sample.messages[-1].content,
                     segments=marked(sample.reply, [fired.span for fired in seen.values() if fired.span]),
-                    chips=chips_of(seen),
+                    chips=tuple(replace(chip, detail=nearby(chip.detail, persona)) for chip in chips_of(seen)),
                     facts=f"{word_count(sample.reply)} words{ended}, seed {sample.params.seed}, {one.id}",
                 )
             )

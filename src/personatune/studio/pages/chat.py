@@ -194,7 +194,7 @@ def fix(request: Request, persona: Who, chat: str, form: Form) -> Response:
     answer = _talk(request, persona, chat)
     answer.headers["HX-Retarget"] = "#talk"
     told = f"{'Changed' if fixed.replaced else 'Added'} row {fixed.line} of the conversations"
-    answer.headers["HX-Trigger"] = json.dumps({"say": ". ".join([told, *fixed.notes])})
+    answer.headers["HX-Trigger"] = json.dumps({"say": ". ".join([told, *(note[:1].upper() + note[1:] for note in fixed.notes)])})
     return answer
 
 
