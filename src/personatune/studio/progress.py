@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,23 @@ def read_training(run_folder: Path) -> TrainingNow:
         seconds_left=left if left is not None else finite(planned.get("estimated_seconds")),
         bytes=finite(stepped.get("peak_bytes")) or finite(planned.get("estimated_bytes")),
     )
+
+
+def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; a torn line is passed over."""
+    rows = []
+    try:
+        text = (run_folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
 
 
 def _whole(value: Any) -> int | None:

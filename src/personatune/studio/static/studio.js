@@ -128,6 +128,19 @@ function fill(place, html) {
   place.dispatchEvent(new CustomEvent("filled", { bubbles: true }));
 }
 
+/** Ask the charts within a place for their new numbers: charts.js listens. At most once a second. */
+let redrawn = 0, redrawing = 0;
+function redraw(place) {
+  clearTimeout(redrawing);
+  redrawing = setTimeout(() => {
+    redrawn = Date.now();
+    for (const figure of all("[data-chart]", place)) {
+      for (let box = figure; box && box !== place; box = box.parentElement) box.hidden = false;
+      figure.dispatchEvent(new CustomEvent("chart:refresh"));
+    }
+  }, Math.max(0, redrawn + 1000 - Date.now()));
+}
+
 /** data-live="URL": server-sent events fill the elements with data-part="NAME" inside. Hidden pages let go. */
 function live(place) {
   let source = null, known = {}, lost = null;
@@ -141,6 +154,10 @@ function live(place) {
       const { name, html } = JSON.parse(event.data);
       const before = known[name];
       known[name] = html;
+      if (name === "@chart") {
+        if (before !== undefined && before !== html) redraw(place);
+        return;
+      }
       if (name === "@reload") { if (before !== undefined && before !== html) location.reload(); return; }
       for (const part of all(`[data-part="${CSS.escape(name)}"]`, place)) fill(part, html);
     });
