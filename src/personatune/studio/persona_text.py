@@ -138,4 +138,3 @@ def _with_table(text: str, name: str, body: str) -> str:
         return f"{text.rstrip()}\n\n[{name}]\n{body}"
     after = text[span[1] :]
     return f"{text[: span[0]].rstrip()}\n{body}{chr(10) if after else ''}{after}"
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import threading
@@ -14,7 +15,6 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from personatune.charts.loss import Training, loss
 from personatune.errors import PersonatuneError
 from personatune.jobs.queue import Job
 from personatune.jobs.worker import command_line as process_line
@@ -105,7 +105,9 @@ def loss_chart(request: Request, persona: str, run: str = "") -> Response:
     names = [view.name for view in run_views(who)]
     name = run if run in names else (training.run if training else names[0] if names else "")
     steps = training.steps if training and training.run == name else None
-    return JSONResponse(loss(Training(read_metrics(who.runs_folder / name) if name else [], name, steps)))
+    metrics = read_metrics(who.runs_folder / name) if name else []
+    drawn = importlib.import_module("personatune.charts.loss")
+    return JSONResponse(drawn.loss(drawn.Training(metrics, name, steps)))
 
 
 def _studio(request: Request) -> Studio:
@@ -127,7 +129,7 @@ def _page(
 ) -> Response:
     form = training_form(who, sent, _studio(request).workspace.folder)
     try:
-        command = command_line(training_command(who, sent | {}))
+        command = command_line(training_command(who, sent))
     except (ValidationError, PersonatuneError):
         command = command_line(["train", who.name])
     return page(
