@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,11 +138,35 @@ def read_training(run_folder: Path) -> TrainingNow:
         steps=steps,
         epoch=finite(stepped.get("epoch")),
         loss=finite(stepped.get("loss")),
-        heldout=finite(events.get("measured", {}).get("nll")),
+        heldout=_heldout(run_folder, events.get("measured", {})),
         tokens_per_second=finite(stepped.get("tokens_per_second")),
         seconds_left=left if left is not None else finite(planned.get("estimated_seconds")),
         bytes=finite(stepped.get("peak_bytes")) or finite(planned.get("estimated_bytes")),
     )
+
+
+def _heldout(run_folder: Path, measured: dict[str, Any]) -> float | None:
+    """The last held-out loss; after a pause, the one from before it."""
+    if measured:
+        return finite(measured.get("nll"))
+    return next((row["heldout_nll"] for row in reversed(read_metrics(run_folder)) if "heldout_nll" in row), None)
+
+
+def read_metrics(run_folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl; a torn line is passed over."""
+    rows = []
+    try:
+        text = (run_folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
 
 
 def _whole(value: Any) -> int | None:

@@ -112,6 +112,7 @@ def _environment() -> Environment:
         moment=lambda when: f"{when.astimezone():%Y-%m-%d %H:%M}",
         command=shlex.join,
         json=_as_json,
+        recipe_tab=lambda name, base, current: (name, f"{base}/train?recipe={name}#new", name == current),
     )
     return made
 

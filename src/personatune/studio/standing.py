@@ -80,7 +80,7 @@ def next_step(at: Standing) -> Step:
         return Step(
             "data",
             "Write conversations",
-            f"{counted(at.conversations, 'conversation')} so far; a voice begins to show with {FEW}, and 100 are plenty.",
+            f"{counted(at.conversations, 'conversation')} so far; a voice begins to show with {FEW}, 100 are plenty.",
         )
     if at.paused:
         return Step("train", "Go on training", f"{at.paused} was interrupted; it goes on where it stopped.")
