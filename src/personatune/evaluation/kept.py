@@ -110,16 +110,17 @@ def _from_file(persona: Persona, record: EvaluationRecord) -> Iterator[KeptReply
         try:
             value = json.loads(line)
             if not value.get("beside_suite"):
-                yield _reply(value)
+                yield _reply(value, f"{persona.folder}/")
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             continue  # a torn line hides no other reply
 
 
-def _reply(value: Mapping[str, Any]) -> KeptReply:
+def _reply(value: Mapping[str, Any], folder: str) -> KeptReply:
+    """One line of a samples file; files of the persona are named from its `folder`."""
     faults = value.get("faults") or {}
     failed = [check for check in value.get("checks") or [] if not check.get("passed", True)]
     failed = [check for check in failed if check.get("level") != "info"]
-    chips = [chip_of(str(flag), str(detail)) for flag, detail in faults.items()]
+    chips = [chip_of(str(flag), str(detail).replace(folder, "")) for flag, detail in faults.items()]
     chips += [Chip("check failed", _failure(check), "look") for check in failed]
     ended = "" if value["finish_reason"] == "stop" else ", cut off"
     return KeptReply(
