@@ -1,4 +1,4 @@
-"""What the inline SVG plots are drawn with: shapes, words, round numbers, and a description in words."""
+"""What the picture of lineage is drawn with: shapes, words, and a description in words."""
 
 from __future__ import annotations
 
