@@ -58,6 +58,14 @@ def open_judging(
     return judgings.add(store, judging, paired(asked, names, seed))
 
 
+def find_judging(
+    store: Store, persona: Persona, contestants: Sequence[str], options: JudgingOptions | None = None
+) -> JudgingRecord | None:
+    """The judging between these contestants that is open, or the newest that is closed; None when there is none."""
+    mark = fingerprint(persona, checked(persona, list(contestants)), options or JudgingOptions())
+    return judgings.open_one(store, mark) or judgings.latest_closed(store, mark)
+
+
 def paired(asked: Sequence[Asked], names: Sequence[str], seed: int) -> list[PairRecord]:
     """Each prompt with the two contestants who answer it: every two of them equally often, in a shuffled order."""
     two = list(itertools.combinations(range(len(names)), 2))

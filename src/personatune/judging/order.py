@@ -73,7 +73,9 @@ class NotYet:
 
 def blocks(count: int) -> list[range]:
     """The pairs, by number, in the blocks in which their replies are made."""
-    starts = [1, *range(1 + FIRST_BLOCK, count + 1, BLOCK)] if count else []
+    if count == 0:
+        return []
+    starts = [1, *range(1 + FIRST_BLOCK, count + 1, BLOCK)]
     return [range(start, min(end, count + 1)) for start, end in zip(starts, [*starts[1:], count + 1], strict=True)]
 
 

@@ -87,8 +87,8 @@ def _furthest(session: Session) -> int:
 
 def _make(session: Session, making: Making, block: range) -> None:
     store, judging = session.store, session.judging
-    pairs = {pair.number: pair for pair in judgings.pairs(store, judging.id) if pair.number in block}
-    missing = [reply for reply in judgings.replies(store, judging.id) if reply.pair in pairs and reply.sample is None]
+    pairs = {pair.number: pair for pair in judgings.pairs(store, judging.id, block)}
+    missing = [reply for reply in judgings.replies(store, judging.id, block) if reply.sample is None]
     done = 2 * len(pairs) - len(missing)
     making.on_progress(Progress(done, 2 * len(pairs)))
     mechanical = [signal for signal in making.signals if signal.kind == "mechanical"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 CALLED_AT = 20.0
 """The evidence at which a contest is called: a false winner comes with a chance of at most 1 in 20."""
@@ -15,6 +16,7 @@ _Z_TWO_SIDED = 1.96
 _Z_POWER = 0.84
 
 
+@lru_cache(maxsize=1 << 14)
 def evidence(wins: int, votes: int, fair: float = 0.5) -> float:
     """How much more likely these votes are under "one is preferred" than under a preference of `fair`.
 

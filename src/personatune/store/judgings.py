@@ -23,6 +23,8 @@ from personatune.store.records import SampleRecord
 from personatune.store.rows import columns, insert, select, take
 from personatune.store.store import Store
 
+_ALL = range(2**31)
+
 
 class Answer(NamedTuple):
     """A showing and what became of it, as light as the many that a sitting reads."""
@@ -123,9 +125,12 @@ def close(store: Store, judging_id: str, at: datetime) -> JudgingRecord:
 # Pairs and replies
 
 
-def pairs(store: Store, judging_id: str) -> list[PairRecord]:
-    """All pairs of a judging in the order of its plan."""
-    rows = store.query(f"{select(PairRecord, 'judging_pairs')} WHERE judging = ? ORDER BY number", (judging_id,))
+def pairs(store: Store, judging_id: str, numbers: range = _ALL) -> list[PairRecord]:
+    """The pairs of a judging in the order of its plan; all of them, or those whose number lies in a range."""
+    rows = store.query(
+        f"{select(PairRecord, 'judging_pairs')} WHERE judging = ? AND number BETWEEN ? AND ? ORDER BY number",
+        (judging_id, numbers.start, numbers.stop - 1),
+    )
     return store.records(PairRecord, rows)
 
 
@@ -143,10 +148,12 @@ def states(store: Store, judging_id: str) -> list[tuple[int, int, int, PairState
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
-def replies(store: Store, judging_id: str) -> list[ReplyRecord]:
-    """Every reply that a judging wants, by pair and contestant."""
+def replies(store: Store, judging_id: str, numbers: range = _ALL) -> list[ReplyRecord]:
+    """The replies that a judging wants, by pair and contestant; all, or those of pairs whose number lies in a range."""
     rows = store.query(
-        f"{select(ReplyRecord, 'judging_replies')} WHERE judging = ? ORDER BY pair, contestant", (judging_id,)
+        f"{select(ReplyRecord, 'judging_replies')} WHERE judging = ? AND pair BETWEEN ? AND ?"
+        " ORDER BY pair, contestant",
+        (judging_id, numbers.start, numbers.stop - 1),
     )
     return store.records(ReplyRecord, rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ from personatune.judging.beginning import paired
 from personatune.judging.plan import JudgingPlan
 from personatune.judging.prompts import Asked
 from personatune.judging.replies import Making, prepare
-from personatune.judging.session import Session
+from personatune.judging.session import Enough, Session, Shown, Waiting
 from personatune.store import judgings, migrations
-from personatune.store.judging_records import JudgingRecord
+from personatune.store.judging_records import Choice, JudgingRecord
 from personatune.store.store import Store
 
 
@@ -90,3 +91,30 @@ def session_of(
     if ahead is not None:
         prepare(session, Making(voices(plainly)), ahead)
     return session
+
+
+def judge_all(
+    session: Session, clock: Clock, choose: Callable[[Shown], Choice], *, judge: str = "ada", most: int = 500
+) -> Enough | Shown:
+    """Vote as `choose(shown)` says until there is enough."""
+    session.begin(judge)
+    for _ in range(most):
+        shown = session.next_pair(judge)
+        if isinstance(shown, Waiting):
+            prepare(session, Making(voices(plainly)), ahead=20)
+            continue
+        if not isinstance(shown, Shown):
+            return shown
+        clock.pass_by(20)
+        session.vote(shown.key, choose(shown))
+    return shown
+
+
+def preferring(name: str, share: float, chance: random.Random) -> Callable[[Shown], Choice]:
+    """Votes of a judge who prefers `name` in that share of pairs."""
+
+    def choose(shown: Shown) -> Choice:
+        left = shown.left.endswith(f"{name}.")
+        return "left" if left == (chance.random() < share) else "right"
+
+    return choose
