@@ -6,6 +6,7 @@ import getpass
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -198,10 +199,10 @@ class _Opened:
         model = judging.plan.get("model") or self.asked.model
         kept: dict[str, Contestant] = {}
 
-        def voice(name: str) -> Contestant:
+        def voice(name: str) -> AbstractContextManager[Contestant]:
             if name not in kept:
                 kept[name] = open_contestant(persona, name, Opening(compute, model))
-            return kept[name]
+            return nullcontext(kept[name])
 
         return voice
 

@@ -64,6 +64,15 @@ def test_prompts_that_a_run_learned_preferences_from_are_never_asked(persona, st
         assert everyday()[4] in asked
 
 
+def test_real_lines_whose_context_was_learned_from_as_a_preference_are_not_asked_again(persona, store):
+    used = ["what do you say to number 19 and then"]
+    add_run(persona, "r3", rows(16), rows(4, 16), preferences={"prompts": used})
+    pairs = judgings.pairs(store, open_judging(store, persona, ["r3", "data"]).id)
+    assert [pair.messages[0].content for pair in pairs if len(pair.messages) == 3] == [
+        f"What do you say to number {at}?" for at in (16, 17, 18)
+    ]
+
+
 def test_real_lines_are_unseen_by_every_run_and_come_with_what_was_said_before(persona, store):
     judging = open_judging(store, persona, ["data", "r2"])
     pairs = judgings.pairs(store, judging.id)
