@@ -208,6 +208,12 @@ class Session:
             raise UsageError("there is no vote yet to give a reason for", fix="vote first")
         judgings.add_reason(self.store, ReasonRecord(vote=vote.id, reason=reason, given=given, created=self._clock()))
 
+    def reasons_of(self, key: str) -> tuple[str, ...]:
+        """The reasons that stand for the vote on `key`."""
+        vote = judgings.vote_on(self.store, key)
+        standing = {row.reason: row.given for row in judgings.reasons_for(self.store, vote.id)} if vote else {}
+        return tuple(reason for reason in REASONS if standing.get(reason))
+
     def close(self) -> JudgingRecord:
         """End the judging for all judges; only now may anybody know who answered."""
         self.judging = judgings.close(self.store, self.judging.id, self._clock())
