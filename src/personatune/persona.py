@@ -174,7 +174,8 @@ def title_of(name: str) -> str:
 def refuse_existing(folder: Path) -> None:
     """Refuse names that cannot be a folder's and folders that hold something already."""
     name = folder.name
-    if not name or name.startswith((".", "-")) or _FORBIDDEN_IN_NAMES & set(name) or len(name) > 100:
+    unusable = not name.isprintable() or bool(_FORBIDDEN_IN_NAMES & set(name))
+    if not name or name.startswith((".", "-")) or unusable or len(name) > 100:
         raise UsageError(
             f"{name or str(folder)!r} cannot be a persona's name",
             fix="use letters, digits, '-' and '_', as in: my-robot",

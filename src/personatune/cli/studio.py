@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -63,10 +64,8 @@ def studio(
         out().file.flush()
 
     serving = Serving(port=port or DEFAULT_PORT, strict=port is not None, browse=not no_browser, first=first, say=say)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         serve(made, serving)
-    except KeyboardInterrupt:
-        pass
     running = [job for job in made.queue.jobs() if job.state == "running"]
     waiting = [job for job in made.queue.jobs() if job.state == "waiting"]
     if running:

@@ -170,7 +170,7 @@ class JobQueue:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        shown = [_plain(line) for line in text.splitlines()]
+        shown = [_plain(line) for line in text.split("\n")]
         return [line for line in shown if line.strip()][-lines:]
 
     def error_of(self, job_id: int) -> str:

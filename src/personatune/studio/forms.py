@@ -45,7 +45,10 @@ class Field:
 
 
 def fields_of(
-    model: type[BaseModel], values: Mapping[str, Any], names: Iterable[str] | None = None, origin: Mapping[str, str] = {}
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    names: Iterable[str] | None = None,
+    origin: Mapping[str, str] = {},
 ) -> list[Field]:
     """The model's fields in order, or those of `names`; `values` stand in them, and elsewhere the defaults."""
     properties = model.model_json_schema()["properties"]
@@ -83,7 +86,9 @@ def _joined(messages: list[str]) -> str:
     """Of a field that may be several things, each says what it would have liked."""
     if len(messages) == 1:
         return messages[0]
-    return ", or ".join(message.removeprefix("It must be ").rstrip(".") for message in messages).join(("It must be ", "."))
+    return ", or ".join(message.removeprefix("It must be ").rstrip(".") for message in messages).join(
+        ("It must be ", ".")
+    )
 
 
 def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origin: str) -> Field:

@@ -138,11 +138,18 @@ def read_training(run_folder: Path) -> TrainingNow:
         steps=steps,
         epoch=finite(stepped.get("epoch")),
         loss=finite(stepped.get("loss")),
-        heldout=finite(events.get("measured", {}).get("nll")),
+        heldout=_heldout(run_folder, events.get("measured", {})),
         tokens_per_second=finite(stepped.get("tokens_per_second")),
         seconds_left=left if left is not None else finite(planned.get("estimated_seconds")),
         bytes=finite(stepped.get("peak_bytes")) or finite(planned.get("estimated_bytes")),
     )
+
+
+def _heldout(run_folder: Path, measured: dict[str, Any]) -> float | None:
+    """The last held-out loss; after a pause, the one from before it."""
+    if measured:
+        return finite(measured.get("nll"))
+    return next((row["heldout_nll"] for row in reversed(read_metrics(run_folder)) if "heldout_nll" in row), None)
 
 
 def read_metrics(run_folder: Path) -> list[dict[str, Any]]:

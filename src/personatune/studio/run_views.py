@@ -128,7 +128,9 @@ def details(view: RunView) -> list[tuple[str, list[tuple[str, str]]]]:
     for key, value in view.flat.items():
         group, dot, rest = key.partition(".")
         place = _GROUPS.get(group, "The run")
-        groups.setdefault(place, []).append(((rest if dot and place != "The run" else key).replace("_", " "), _said(value)))
+        groups.setdefault(place, []).append(
+            ((rest if dot and place != "The run" else key).replace("_", " "), _said(value))
+        )
     return [(name, groups[name]) for name in dict.fromkeys([*_GROUPS.values(), "The run"]) if name in groups]
 
 

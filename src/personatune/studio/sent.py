@@ -24,3 +24,10 @@ Sent = Annotated[dict[str, str], Depends(form_fields)]
 def link(persona: Persona) -> str:
     """The URL of a persona's page: `/p/pip`."""
     return f"/p/{quote(persona.name)}"
+
+
+def way_back(sent: dict[str, str], otherwise: str) -> str:
+    """The page of the studio that a form wants to go back to; never one of elsewhere."""
+    back = sent.get("back", "")
+    safe = back.startswith("/") and not back.startswith("//") and back.isprintable() and "\\" not in back
+    return back if safe else otherwise

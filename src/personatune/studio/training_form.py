@@ -47,8 +47,8 @@ def training_form(persona: Persona, sent: Mapping[str, str], workspace: Path) ->
     keys = read_recipe(found[recipe]) if recipe else {}
     own = persona.character.training
     values = {**own, **keys, **{name: sent[name] for name in Recipe.model_fields if name in sent}}
-    origin = {name: "from this persona's own [training]" for name in own}
-    origin |= {name: f"from {found[recipe].name}" for name in keys}
+    origin = dict.fromkeys(own, "from this persona's own [training]")
+    origin |= dict.fromkeys(keys, f"from {recipe}.toml")
     origin = {name: told for name, told in origin.items() if name not in sent}
     fields = forms.fields_of(Recipe, values, origin=origin)
     return TrainingForm(
@@ -138,4 +138,3 @@ def _suggesting(field: forms.Field) -> forms.Field:
 
 def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
-

@@ -61,7 +61,9 @@ def seconds(trainee: Trainee, tokens: int, labelled: int, like: torch.Tensor | N
     embedding = config.vocab_size * config.hidden_size
     body = max(0, total - embedding)
     flops = tokens * (4 * body + 2 * trained) + labelled * 4 * embedding
-    forecast: float = flops / (_speed(trainee._head[0].weight if like is None else like) * 0.5)  # the share of peak that steps reach, measured
+    forecast: float = flops / (
+        _speed(trainee._head[0].weight if like is None else like) * 0.5
+    )  # the share of peak that steps reach, measured
     return forecast
 
 

@@ -82,7 +82,8 @@ def forecast(persona: Persona, recipe: Recipe, data: Path | None = None) -> Fore
         text.pad_token_id = None  # it may be beyond the words that are kept here
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        causal = AutoModelForCausalLM.from_config(config, dtype=compute.torch_dtype)
+        shaped: Any = AutoModelForCausalLM
+        causal = shaped.from_config(config, dtype=compute.torch_dtype)
         trainee = Trainee(causal, recipe)
     widest = max(batches.width(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
     total, trainable = trainee.count()

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from personatune.studio.live import live
 from personatune.studio.progress import at_work
 from personatune.studio.rendering import page, part, text_of
+from personatune.studio.sent import Sent, way_back
 from personatune.studio.studio import Studio
 
 router = APIRouter(prefix="/queue")
@@ -45,24 +46,24 @@ def log(request: Request, number: int) -> Response:
 
 
 @router.post("/{number}/stop")
-def stop(request: Request, number: int) -> Response:
+def stop(request: Request, number: int, sent: Sent) -> Response:
     """Ask a job to stop."""
     _studio(request).queue.stop(number)
-    return _back(request)
+    return _back(request, sent)
 
 
 @router.post("/{number}/remove")
-def remove(request: Request, number: int) -> Response:
+def remove(request: Request, number: int, sent: Sent) -> Response:
     """Forget a job that waits or has ended."""
     _studio(request).queue.remove(number)
-    return _back(request)
+    return _back(request, sent)
 
 
 @router.post("/{number}/again")
-def again(request: Request, number: int) -> Response:
+def again(request: Request, number: int, sent: Sent) -> Response:
     """Put an ended job in once more."""
     _studio(request).queue.again(number)
-    return _back(request)
+    return _back(request, sent)
 
 
 def _studio(request: Request) -> Studio:
@@ -70,7 +71,7 @@ def _studio(request: Request) -> Studio:
     return studio
 
 
-def _back(request: Request) -> Response:
+def _back(request: Request, sent: dict[str, str]) -> Response:
     if request.headers.get("hx-request"):
         return part(request, "queue.html", works=at_work(_studio(request)), jobs=_studio(request).queue.jobs())
-    return RedirectResponse("/queue", 303)
+    return RedirectResponse(way_back(sent, "/queue"), 303)

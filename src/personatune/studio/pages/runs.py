@@ -159,7 +159,9 @@ def _reports(store: Store) -> list[dict[str, Any]]:
     for swept in sweeps.listed(store):
         if swept.report_file:
             runs = {swept.run} if swept.run else set()
-            found.append(_listed(swept.id, "sweep", swept.contestant, swept.created, swept.report_file) | {"runs": runs})
+            found.append(
+                _listed(swept.id, "sweep", swept.contestant, swept.created, swept.report_file) | {"runs": runs}
+            )
     return sorted(found, key=lambda one: str(one["created"]), reverse=True)
 
 

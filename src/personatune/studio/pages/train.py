@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import threading
@@ -14,11 +15,11 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from personatune.charts.loss import Training, loss
 from personatune.errors import PersonatuneError
 from personatune.jobs.queue import Job
 from personatune.jobs.worker import command_line as process_line
 from personatune.persona import Persona
+from personatune.store.records import SampleFilter, SampleRecord
 from personatune.studio import forms
 from personatune.studio.live import live
 from personatune.studio.progress import TrainingNow, read_metrics, training_of
@@ -105,7 +106,9 @@ def loss_chart(request: Request, persona: str, run: str = "") -> Response:
     names = [view.name for view in run_views(who)]
     name = run if run in names else (training.run if training else names[0] if names else "")
     steps = training.steps if training and training.run == name else None
-    return JSONResponse(loss(Training(read_metrics(who.runs_folder / name) if name else [], name, steps)))
+    metrics = read_metrics(who.runs_folder / name) if name else []
+    drawn = importlib.import_module("personatune.charts.loss")
+    return JSONResponse(drawn.loss(drawn.Training(metrics, name, steps)))
 
 
 def _studio(request: Request) -> Studio:
@@ -127,7 +130,7 @@ def _page(
 ) -> Response:
     form = training_form(who, sent, _studio(request).workspace.folder)
     try:
-        command = command_line(training_command(who, sent | {}))
+        command = command_line(training_command(who, sent))
     except (ValidationError, PersonatuneError):
         command = command_line(["train", who.name])
     return page(
@@ -153,16 +156,24 @@ def _now(request: Request, who: Persona) -> dict[str, Any]:
     running = next((job for job in own if job.state == "running"), None)
     training = training_of(who.folder)
     views = run_views(who)
+    ended = own[-1] if own and not own[-1].is_open else None
     return {
         "training": training,
         "running": running,
         "waiting": [job for job in own if job.state == "waiting"],
         "before": _before(jobs),
-        "ended": own[-1] if own and not own[-1].is_open else None,
+        "ended": ended,
+        "probes": _probes(who, views[0].name) if views and ended and not training else [],
         "said": (_studio(request).queue.log(running.id, 1) or [""])[-1] if running else "",
         "newest": _newest(views, training),
         "run": training.run if training else views[0].name if views else "",
     }
+
+
+def _probes(who: Persona, run: str) -> list[SampleRecord]:
+    """The first words of a run."""
+    with opened(who) as store:
+        return store.samples(SampleFilter(origin="probe", run=run))[:3] if store else []
 
 
 def _newest(views: list[RunView], training: TrainingNow | None) -> RunView | None:

@@ -117,13 +117,27 @@ document.addEventListener("keydown", (event) => {
 
 // --- parts that change ------------------------------------------------------------------------------------
 
-/** Put new HTML into a place without losing the focus, open details or what was scrolled. */
+/** Make one tree like another, changing only what differs: what is pressed, focused, open or scrolled stays. */
+function morph(from, to) {
+  const old = [...from.childNodes], made = [...to.childNodes];
+  for (let at = 0; at < Math.max(old.length, made.length); at++) {
+    const [one, other] = [old[at], made[at]];
+    if (!other) one.remove();
+    else if (!one) from.append(document.importNode(other, true));
+    else if (one.nodeName !== other.nodeName || (one.id || "") !== (other.id || "")) one.replaceWith(document.importNode(other, true));
+    else if (one.nodeType !== Node.ELEMENT_NODE) { if (one.data !== other.data) one.data = other.data; }
+    else {
+      for (const { name, value } of other.attributes) if (one.getAttribute(name) !== value) one.setAttribute(name, value);
+      for (const { name } of [...one.attributes])
+        if (!other.hasAttribute(name) && !(name === "open" && one.nodeName === "DETAILS")) one.removeAttribute(name);
+      if (!one.hasAttribute("data-keep")) morph(one, other);
+    }
+  }
+}
+
+/** Put new HTML into a place. */
 function fill(place, html) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
-  const open = [...all("details[open][id]", place)].map((one) => one.id);
-  place.innerHTML = html;
-  for (const id of open) { const one = document.getElementById(id); if (one) one.open = true; }
-  if (focused) document.getElementById(focused)?.focus();
+  morph(place, new DOMParser().parseFromString(`<body>${html}</body>`, "text/html").body);
   window.htmx?.process(place);
   place.dispatchEvent(new CustomEvent("filled", { bubbles: true }));
 }
