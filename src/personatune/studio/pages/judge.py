@@ -144,6 +144,7 @@ def reason(request: Request, persona: str, judging: str, sent: Sent) -> Response
     context: dict[str, Any] = {
         "who": who,
         "judging_id": judging,
+        "judge": sent.get("judge", ""),
         "last": key,
         "given": given,
         "reasons": REASONS,
