@@ -73,6 +73,25 @@ def test_a_broken_persona_file_is_explained_and_spoils_no_other_page(
         assert "what to do" in answer.text
 
 
+def test_a_broken_persona_file_is_mended_in_the_page(client: TestClient, robin: Persona) -> None:
+    path = robin.folder / "persona.toml"
+    path.write_text('name = "Rob\n# mine', "utf-8")
+    seen = files.content_hash(path.read_text("utf-8"))
+    assert "name = &#34;Rob" in client.get("/p/robin").text
+    still = client.post("/p/robin/file", data={"text": "name = 3", "seen": seen, "token": TOKEN})
+
+    assert still.status_code == 422
+    assert "name = 3" in still.text  # what was typed is not lost
+    assert path.read_text("utf-8") == 'name = "Rob\n# mine'
+    late = client.post("/p/robin/file", data={"text": 'name = "R"', "seen": "0" * 64, "token": TOKEN})
+    assert "has changed since" in late.text
+    done = client.post("/p/robin/file", data={"text": 'name = "Rob"\r\n# mine', "seen": seen, "token": TOKEN})
+    assert done.status_code == 303
+    assert path.read_text("utf-8") == 'name = "Rob"\n# mine'
+    assert sorted(entry.name for entry in robin.folder.iterdir()) == ["persona.toml", "suite.yaml", "train.jsonl"]
+    assert client.post("/p/nobody/file", data={"text": 'name = "R"', "token": TOKEN}).status_code == 404
+
+
 @pytest.mark.parametrize("status", STATES)
 def test_a_run_in_every_state(client: TestClient, robin: Persona, status: str) -> None:
     name = add_run(robin, status)  # type: ignore[arg-type]
