@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -109,7 +109,7 @@ def build(
     ]
     device = trainee.causal[0].device.type
     values = argument_values(watch.folder, recipe, watch.plan, device)
-    values |= {"per_device_train_batch_size": recipe.batch_size, "gradient_checkpointing": False, "bf16": False}
+    values |= {"per_device_train_batch_size": recipe.batch_size, "activation_checkpointing": False, "bf16": False}
     config = DPOConfig(
         **values,
         beta=recipe.beta or 0.0,

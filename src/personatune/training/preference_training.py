@@ -161,7 +161,7 @@ def _compared(
 
 
 def _spared_now(
-    trainee: Trainee, spared: Sequence[PairIds], reference: Sequence[tuple[float, float]]
+    trainee: Any, spared: Sequence[PairIds], reference: Sequence[tuple[float, float]]
 ) -> dict[str, float]:
     """What metrics.jsonl says of the held-out pairs."""
     from personatune.training.preference_trainer import score
