@@ -254,7 +254,7 @@ def test_it_is_recorded_which_prompts_can_judge_the_run_no_more(spare):
     assert learned_prompts(spare, "r2") == keys
     assert learned_prompts(spare, "r4") == keys | {f"other {n}" for n in range(PAIRS)}
     assert third.manifest["recipe"]["resolved"]["method"] == "lora"
-    assert "preferences" not in third.manifest
+    assert third.manifest["preferences"].keys() == {"prompts"}
 
 
 def test_held_out_conversations_that_the_pairs_give_away_measure_nothing_any_more(spare):

@@ -25,8 +25,6 @@ SHAPE = (
     '{"prompt": [{"role": "user", "content": "..."}], '
     '"chosen": [{"role": "assistant", "content": "..."}], "rejected": [{"role": "assistant", "content": "..."}]}'
 )
-LEARNED_PROMPTS = "learned_prompts"
-"""The key of a manifest under which `learned_prompts` are kept."""
 _SHOWN_ROWS = 5
 
 
@@ -159,7 +157,7 @@ def learned_prompts(persona: Persona, run: str) -> frozenset[str]:
     A run that has learned which reply to such a prompt is liked cannot be judged by it any more. Its manifest keeps
     those of the runs before it too, so that they may be deleted. Raises `RunError` when there is no such run.
     """
-    return frozenset(manifest.read(persona.runs_folder / run).get(LEARNED_PROMPTS, ()))
+    return frozenset((manifest.read(persona.runs_folder / run).get("preferences") or {}).get("prompts") or ())
 
 
 def _turned(one: Preference) -> Preference:

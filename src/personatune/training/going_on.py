@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHAPE = ("model", "method", "vocab", "language", "lora_rank", "lora_alpha")
 """The recipe keys that weights have: a run that goes on has those of the run it goes on from."""
+OF_CONVERSATIONS = ("learning_rate", "epochs", "schedule", "warmup", "keep", "max_grad_norm", "weight_decay")
+"""The recipe keys that a persona chooses for learning from conversations, and that say nothing about votes."""
 SPLIT_FILE = "split.json"
 
 

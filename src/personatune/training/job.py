@@ -13,7 +13,7 @@ from personatune import files, manifest
 from personatune.conversation import Conversation, shared_system_prompt
 from personatune.data.fix import is_fix_of
 from personatune.data.load import to_jsonl
-from personatune.data.preferences import LEARNED_PROMPTS, Preferences, learned_prompts
+from personatune.data.preferences import Preferences, learned_prompts
 from personatune.data.version import row_hash, version_of
 from personatune.models.device import Compute
 from personatune.models.resolve import ModelSource
@@ -130,18 +130,18 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
 def _taken_over(persona: Persona, inputs: Inputs) -> dict[str, Any]:
     """What the manifest says of votes: those learned from here, and the prompts of all, here and before."""
     parent, preferences = inputs.parent, inputs.preferences
-    said: dict[str, Any] = {}
     prompts = set(learned_prompts(persona, parent.name)) if parent else set()
-    if parent and preferences:
+    said: dict[str, Any] = {}
+    if preferences:
         prompts.update(preferences.prompts)
-        said["layers"] = parent.layers
-        said["preferences"] = {
+        said = {
             "source": preferences.source,
             "n": len(preferences.pairs),
             "version": preferences.version,
             "judgings": list(preferences.judgings),
         }
-    return said | ({LEARNED_PROMPTS: sorted(prompts)} if prompts else {})
+    made = {"preferences": {**said, "prompts": sorted(prompts)}} if prompts else {}
+    return made | ({"layers": parent.layers} if parent and preferences else {})
 
 
 def origins_of(store: Store, conversations: Sequence[Conversation], version: str) -> dict[int, str]:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers.utils.generic import ModelOutput
 from transformers.trainer_callback import PrinterCallback
+from transformers.utils.generic import ModelOutput
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 

@@ -160,9 +160,7 @@ def _compared(
     }
 
 
-def _spared_now(
-    trainee: Any, spared: Sequence[PairIds], reference: Sequence[tuple[float, float]]
-) -> dict[str, float]:
+def _spared_now(trainee: Any, spared: Sequence[PairIds], reference: Sequence[tuple[float, float]]) -> dict[str, float]:
     """What metrics.jsonl says of the held-out pairs."""
     from personatune.training.preference_trainer import score
 

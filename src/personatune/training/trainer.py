@@ -8,6 +8,7 @@ nothing of it would be left.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from personatune import files
 from personatune.data.render import Rendered
 from personatune.models import memory
 from personatune.training.batches import Plan
-from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole
+from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole, read_metrics
 from personatune.training.events import Listener, Measured, Stepped
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee, collate
@@ -195,9 +196,13 @@ class Reporter(TrainerCallback):
         if not w.heldout:
             return
         nll = self._trainee.nll(w.heldout)
-        best = nll < best_so_far(w.folder)[1] or not has_best(w.folder)
+        lowest = min(
+            (line["heldout_nll"] for line in read_metrics(w.folder) if "heldout_nll" in line), default=math.inf
+        )
+        keeping = w.recipe.keep == "heldout"
+        best = nll < best_so_far(w.folder)[1] or not has_best(w.folder) if keeping else nll < lowest
         self._write(step=step, epoch=epoch, heldout_nll=nll)
-        if best and w.recipe.keep == "heldout":
+        if best and keeping:
             keep_best(self._trainee, w.folder, step=step, epoch=epoch, nll=nll)
         w.listen(Measured(step=step, epoch=epoch, nll=nll, best=best))
 
