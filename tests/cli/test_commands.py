@@ -443,7 +443,7 @@ def test_a_run_learns_from_a_file_of_preferences(run: Run, trained: Path) -> Non
     assert (made["preferences"]["source"], made["preferences"]["n"]) == ("liked.jsonl", 20)
     assert (made["epochs"], made["recipe"]["resolved"]["learning_rate"]) == (2, 5e-5)
     assert "dpo" in run("runs", "dot").out
-    assert "r1" in run("lineage", "dot@r2").out
+    assert "r1" in run("runs", "lineage", "dot@r2").out
 
 
 @pytest.mark.parametrize(
