@@ -113,7 +113,9 @@ def _preferences(who: Persona, file: Path | None, *, votes: bool) -> Preferences
     if file:
         return load(file)
     if votes:
-        raise UsageError("there are no votes yet", fix="--preferences FILE")
+        from personatune.judging.preferences import voted
+
+        return voted(who)
     return None
 
 

@@ -25,6 +25,8 @@ SHAPE = (
     '{"prompt": [{"role": "user", "content": "..."}], '
     '"chosen": [{"role": "assistant", "content": "..."}], "rejected": [{"role": "assistant", "content": "..."}]}'
 )
+VOTES = "votes"
+"""The source of preferences that come from the persona's own judgings."""
 _SHOWN_ROWS = 5
 
 
@@ -71,7 +73,9 @@ class Preferences:
 
     @property
     def judgings(self) -> tuple[str, ...]:
-        """The judgings whose votes are among them, in the order met."""
+        """The persona's own judgings whose votes are among them; those that a file names may be another's."""
+        if self.source != VOTES:
+            return ()
         return tuple(dict.fromkeys(judging for pair in self.pairs for judging in pair.judgings))
 
     @property
@@ -198,7 +202,7 @@ def _read(row: Row) -> Preference:
         rejected=replies[1],
         votes_for=votes_for,
         votes_against=votes_against,
-        judgings=_judgings(value.get("judgings"), where),
+        judgings=_judgings(value.get("judgings", value.get("judging")), where),
         source=where,
     )
     for key in ("chosen", "rejected"):
@@ -244,6 +248,7 @@ def _votes(value: Any, where: Source) -> tuple[int, int]:
 def _judgings(value: Any, where: Source) -> tuple[str, ...]:
     if value is None:
         return ()
+    value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise DataError("'judgings' must be a list of ids, as in [\"j1\"]", where=str(where))
     return tuple(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from personatune.conversation import Conversation, Message
 from personatune.data.doctor import unsound
-from personatune.data.preferences import Preference, Preferences, prompt_key
+from personatune.data.preferences import VOTES, Preference, Preferences, prompt_key
 from personatune.data.render import Rendered, end_of_turn, last_reply, render
 from personatune.data.split import linking_texts
 from personatune.errors import DataError, RecipeError, ResourceError, UsageError
@@ -75,7 +75,7 @@ def refuse_unfit(recipe: Recipe, parent: str | None, preferences: Preferences | 
         said = f"there are {len(preferences.pairs)} preferences" if preferences.pairs else "there is no preference"
         raise DataError(
             f"{said} to learn from; it takes at least {FEWEST}, and 50 to expect much",
-            where=None if preferences.source == "votes" else preferences.source,
+            where=None if preferences.source == VOTES else preferences.source,
             fix="vote on more pairs (ties and faulty pairs teach nothing): personatune judge --help",
         )
     for package in ("trl", "datasets"):

@@ -118,7 +118,7 @@ def test_the_usual_shapes_mean_the_same(tmp_path, row):
         (PLAIN | {"votes": 3}, "'votes'"),
         (PLAIN | {"votes": {"for": -1}}, "'votes'"),
         (PLAIN | {"votes": {"for": True}}, "'votes'"),
-        (PLAIN | {"judgings": "j1"}, "'judgings'"),
+        (PLAIN | {"judgings": 1}, "'judgings'"),
         (PLAIN | {"prompt": [said("narrator", "Hi?")]}, "unknown role"),
     ],
 )
