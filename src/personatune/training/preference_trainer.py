@@ -2,8 +2,9 @@
 
 TRL computes the loss and its figures and drives transformers' Trainer. What it would do beside that is done here
 before it: pairs come as the token ids that every other training and generation uses, the reference's log-probabilities
-are known, and the model answers with log-probabilities itself. TRL's own way to those reads the output layer's weight
-directly, in which trained rows of turn tokens do not stand, and scores every position instead of the reply's.
+are known, and the model answers with log-probabilities itself. TRL's own way to those fails on adapters with trained
+rows of turn tokens (it asks the output layer itself for its weight, where such rows do not stand), and scores every
+position instead of the reply's.
 """
 
 from __future__ import annotations
