@@ -15,10 +15,12 @@ from small_runs import assert_same, small_recipe, weights
 
 from personatune.conversation import Conversation, Message, Source
 from personatune.data.load import load
+from personatune.data.normalise import normalised
 from personatune.data.preferences import Preference, Preferences, learned_prompts, prompt_key
 from personatune.data.render import prompt_ids, render
 from personatune.data.version import row_hash
 from personatune.errors import DataError, RecipeError, ResourceError, UsageError
+from personatune.evaluation.learned import seen_by
 from personatune.models import vocabulary
 from personatune.models.device import Compute
 from personatune.models.load import load_run, load_tokenizer
@@ -215,6 +217,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(persona, tmp_path):
     assert train(persona, dpo(epochs=1), liking(fewer)).name == "r3"
 
 
+@pytest.mark.parametrize(("method", "tied"), [("lora", True), ("lora", False), ("full", True)])
+def test_in_bf16_the_run_begins_where_its_reference_stands(new_persona, tiny_gemma, tiny_llama, method, tied):
+    """Also with an output layer and a chat template of the model's own."""
+    persona = new_persona(rows=12)
+    train(persona, small_recipe(tiny_gemma if tied else tiny_llama, method=method, dtype="bf16", epochs=1))
+    run = train(persona, dpo(dtype="bf16", heldout=0, warmup=0), liking())
+    made = run.manifest["preferences"]["train"]
+
+    assert run.manifest["dtype"] == "bf16"
+    assert run.manifest["loss"]["first"] == pytest.approx(math.log(2), abs=0.01)
+    assert made["margin_after"] > made["margin_before"] + 1
+
+
 def test_one_by_eight_learns_as_eight_by_one(spare):
     wide = train(spare, dpo(batch_size=8, heldout=0), liking())
     narrow = train(spare, dpo(batch_size=1, accumulate=8, heldout=0), liking())
@@ -246,12 +261,16 @@ def test_it_is_recorded_which_prompts_can_judge_the_run_no_more(spare):
     second = train(spare, dpo(epochs=1), liking(other, parent="r2"))
     third = train(spare, Recipe(epochs=1, probes=0, dtype="fp32"), TrainOptions(parent="r3"))
     shutil.rmtree(second.folder)
+    voted = {normalised(pair.prompt[-1].content) for pair in LIKED.pairs}
     keys = {prompt_key(pair.prompt) for pair in LIKED.pairs}
 
     assert first.manifest["preferences"]["judgings"] == ["j1", "j2"]
     assert first.manifest["preferences"]["n"] == PAIRS
     assert learned_prompts(spare, "r1") == frozenset()
     assert learned_prompts(spare, "r2") == keys
+    assert voted <= seen_by(spare, ["r2"]).prompts  # what a judging leaves out
+    assert voted <= seen_by(spare, ["r4"]).prompts
+    assert not voted & seen_by(spare, ["r1"]).prompts
     assert learned_prompts(spare, "r4") == keys | {f"other {n}" for n in range(PAIRS)}
     assert third.manifest["recipe"]["resolved"]["method"] == "lora"
     assert third.manifest["preferences"].keys() == {"prompts"}

@@ -97,7 +97,8 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     if parent:
         going_on.refuse_another_model(parent, source)
         parts, told = going_on.split_as(parent, conversations, recipe)
-        listen(events.Note(told))
+        if recipe.method != "dpo":  # which learns from no row
+            listen(events.Note(told))
     else:
         parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
     from personatune.models import vocabulary
