@@ -452,6 +452,7 @@ def test_a_run_learns_from_a_file_of_preferences(run: Run, trained: Path) -> Non
         (("--method", "dpo", "--preferences", "liked.jsonl"), "--from r1"),
         (("--method", "dpo", "--from", "r1"), "--votes"),
         (("--method", "dpo", "--from", "r1", "--votes"), "nobody has judged"),
+        (("--method", "dpo", "--from", "r1", "--preferences", "liked.jsonl", "--estimate"), "before its first step"),
         (("--from", "r1", "--preferences", "liked.jsonl"), "--method dpo"),
         (("--method", "dpo", "--from", "r1", "--preferences", "none.jsonl"), "none.jsonl"),
         (("--method", "dpo", "--from", "r1", "--preferences", "few.jsonl"), "there are 3 preferences"),

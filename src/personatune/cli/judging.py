@@ -6,7 +6,9 @@ import getpass
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from personatune import files
@@ -31,6 +33,7 @@ from personatune.models.device import DeviceChoice
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import Choice, JudgingRecord
+from personatune.store.records import now
 from personatune.store.store import Store
 from personatune.terminal.judge_report import print_judgings, print_result
 from personatune.terminal.judge_view import FIRST_REASON, JudgeView, ReplyProgress
@@ -82,7 +85,11 @@ class Asked:
         return self.result or self.close or self.json or self.preferences is not None or self.votes is not None
 
 
-def run(asked: Asked, voices: Callable[[Persona, JudgingRecord], Voices] | None = None) -> int:
+def run(
+    asked: Asked,
+    voices: Callable[[Persona, JudgingRecord], Voices] | None = None,
+    clock: Callable[[], datetime] = now,
+) -> int:
     """Do what `asked` says; return the exit code. `voices` stands in for the contestants' own engines."""
     if not asked.words:
         raise UsageError("name the contestants", fix="as in: personatune judge pip@r1 pip@prompted")
@@ -95,7 +102,7 @@ def run(asked: Asked, voices: Callable[[Persona, JudgingRecord], Voices] | None 
             judging = Session(store, judging).close()
         elif judging.closed is None and not asked.looks_back:
             made = (voices or _Opened.of(asked))(persona, judging)
-            judging = Sitting(store, persona, judging, asked).hold(made)
+            judging = Sitting(Session(store, judging, clock), persona, asked).hold(made)
         if judging.closed is not None or asked.looks_back:
             _show(store, persona, judging, asked)
     return 0
@@ -192,10 +199,10 @@ class _Opened:
         model = judging.plan.get("model") or self.asked.model
         kept: dict[str, Contestant] = {}
 
-        def voice(name: str) -> Contestant:
+        def voice(name: str) -> AbstractContextManager[Contestant]:
             if name not in kept:
                 kept[name] = open_contestant(persona, name, Opening(compute, model))
-            return kept[name]
+            return nullcontext(kept[name])
 
         return voice
 
@@ -203,9 +210,9 @@ class _Opened:
 class Sitting:
     """One judge before the terminal, until they stop, the votes are clear or nothing is left."""
 
-    def __init__(self, store: Store, persona: Persona, judging: JudgingRecord, asked: Asked) -> None:
-        self._session = Session(store, judging)
-        self._signals = mechanical(persona, judging)
+    def __init__(self, session: Session, persona: Persona, asked: Asked) -> None:
+        self._session = session
+        self._signals = mechanical(persona, session.judging)
         self._asked = asked
         self._view = JudgeView(out(), persona.character.name)
         self._judge = ""
@@ -296,6 +303,7 @@ class Sitting:
             "verdict": "Your votes are clear enough for a verdict.",
             "votes": "That is as many votes as one judge gives.",
             "prompts": "Every prompt has been judged.",
+            "same": "Nearly all replies are the same, word for word: there is nothing to tell apart.",
             "broken": "Nearly all replies of one contestant are mechanically broken: there is little to judge by ear.",
         }[enough.why]
         more = ", g: go on judging" if enough.why == "verdict" else ""

@@ -32,6 +32,7 @@ def train(
     votes: Annotated[bool, Parameter(negative="")] = False,
     preferences: Path | None = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
+    estimate: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Teach a model to talk like the persona. The same command goes on where an interrupted one stopped.
@@ -52,6 +53,8 @@ def train(
         With --method dpo: learn from a file of prompt, chosen and rejected, one JSON object a line.
     fresh
         Begin a new run even when an interrupted one could go on.
+    estimate
+        Only say what it would take: steps, time, memory. Nothing is trained.
     json_
         Print what came of it as one JSON object.
     """
@@ -62,6 +65,8 @@ def train(
     from personatune.training.run import TrainOptions
 
     who = open_persona(persona, adopt=True)
+    if estimate:
+        return _say_estimate(who, [read_recipe(recipe) if recipe else {}, keys.given], data, as_json=json_)
     known = _preferences(who, preferences, votes=votes)
     options = TrainOptions(fresh=fresh, data=data, parent=from_, preferences=known)
     run = run_shown(who, read_recipe(recipe) if recipe else {}, keys.given, options=options)
@@ -73,6 +78,20 @@ def train(
         done, steps = run.manifest["steps_done"], run.manifest["steps"]
         err().print(f"paused after step {done} of {steps}; the same command goes on from there")
         return 130
+    return 0
+
+
+def _say_estimate(who: Persona, layers: list[dict[str, Any]], data: Path | None, *, as_json: bool) -> int:
+    from personatune.cli.console import out, print_json
+    from personatune.terminal.summary import forecast_lines
+    from personatune.training.forecast import forecast
+    from personatune.training.recipe import combine
+
+    found = forecast(who, combine(who.character.training, *layers), data)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        out().print("\n".join(forecast_lines(found)), markup=False)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import seed_for
 from personatune.evaluation.learned import seen_by
-from personatune.generation.contestants import UNTRAINED, params_of
+from personatune.generation.contestants import UNTRAINED, model_of, params_of
 from personatune.judging.plan import REAL, JudgingOptions, JudgingPlan, checked, fingerprint
 from personatune.judging.prompts import Asked, pool
 from personatune.persona import Persona
@@ -50,7 +50,7 @@ def open_judging(
             {} if one == REAL else params_of(persona, one).model_dump(mode="json", exclude={"seed"}) for one in names
         ),
         include_faults=options.include_faults,
-        model=options.model,
+        model=next((model_of(persona, one, options.model) for one in names if one in UNTRAINED), None),
         left_out=found.left_out,
     )
     asked = found.asked[: options.prompts]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 from personatune.judging.replies import Making, Stopped, prepare
 from personatune.judging.session import Session
 
 _EVERY = 2.0
+_PATIENCE = 900.0
 
 
 class Maker:
-    """A thread that makes what will be judged next: `nudge` it after a vote, and `stop` it in the end."""
+    """A thread that makes what will be judged next: `nudge` it after a vote, and `stop` it in the end.
 
-    def __init__(self, session: Session, making: Making) -> None:
-        self._session = session
+    It ends by itself when nobody has voted for a quarter of an hour.
+    """
+
+    def __init__(self, session: Session, making: Making, on_end: Callable[[], None] = lambda: None) -> None:
+        self._session, self._on_end = session, on_end
         self._making = Making(making.voices, making.signals, making.on_progress, self._stopping)
+        self._nudged = time.monotonic()
         self._wanted, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"replies of {session.judging.id}", daemon=True)
         self.error: Exception | None = None
@@ -33,6 +40,7 @@ class Maker:
 
     def nudge(self) -> None:
         """A judge has gone on: look whether more is wanted."""
+        self._nudged = time.monotonic()
         self._wanted.set()
 
     def stop(self, patience: float = 60.0) -> None:
@@ -47,7 +55,7 @@ class Maker:
 
     def _work(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop.is_set() and time.monotonic() - self._nudged < _PATIENCE:
                 self._wanted.wait(_EVERY)
                 self._wanted.clear()
                 if not self._stop.is_set():
@@ -57,3 +65,5 @@ class Maker:
         except Exception as error:  # told by whoever waits for the replies
             if not self._stop.is_set():
                 self.error = error
+        finally:
+            self._on_end()

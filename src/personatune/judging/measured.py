@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from personatune.evaluation.learned import learned_by
-from personatune.evaluation.signals import calibrate, signals_for
+from personatune.evaluation.signals import calibrate
+from personatune.evaluation.signals.empty import Empty
+from personatune.evaluation.signals.finished import Finished
+from personatune.evaluation.signals.loop import Loop
 from personatune.evaluation.signals.off_topic import Embed
 from personatune.evaluation.signals.signal import Signal
+from personatune.evaluation.signals.turn_leak import TurnLeak
 from personatune.evaluation.signals.voice import Voice
 from personatune.generation.contestants import UNTRAINED
 from personatune.judging.agreement import ENOUGH_VOTES
@@ -31,7 +35,7 @@ class Measures:
 def mechanical(persona: Persona, judging: JudgingRecord) -> tuple[Signal, ...]:
     """The signals whose faults set a pair aside."""
     own, also = learned_by(persona, runs_of(judging))
-    return tuple(signal for signal in signals_for(own, also) if signal.kind == "mechanical")
+    return Finished(own), Empty(own), TurnLeak([*own, *also], persona.character.name), Loop(own)
 
 
 def all_measures(persona: Persona, judging: JudgingRecord, embed: Embed | None = None) -> Measures:

@@ -28,9 +28,9 @@ class Asked:
     """What the character says there in the data, where that is judged."""
 
     @property
-    def text(self) -> str:
-        """What the user says last."""
-        return self.messages[-1].content
+    def key(self) -> str:
+        """What it is recognised by: all that the user says in it, normalised."""
+        return normalised(" ".join(message.content for message in self.messages if message.role == "user"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def pool(
         found = [_single("own", text) for text in own]
     else:
         found = [*_suite(persona), *_held_out(seen.unseen), *(_single("everyday", text) for text in everyday())]
-    heard = [one for one in found if len(one.messages) == 1 and normalised(one.text) in seen.prompts]
+    heard = [one for one in found if one.key in seen.prompts]
     once = {_key(one.messages): one for one in reversed(found) if one not in heard}
     fresh = [one for one in found if once.get(_key(one.messages)) is one]
     judged = {_key(messages) for messages in before}

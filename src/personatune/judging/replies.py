@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from personatune.evaluation.signals.signal import Signal, flags
 from personatune.generation.contestant import Contestant
@@ -21,8 +23,8 @@ AHEAD = 12
 """Pairs that should be ready beyond the judge who has come furthest."""
 ORIGIN = "judge"
 
-Voices = Callable[[str], Contestant]
-"""Gives what answers as `r3`, `base` or `prompted`."""
+Voices = Callable[[str], AbstractContextManager[Contestant]]
+"""Gives what answers as `r3`, `base` or `prompted`, for as long as it is asked."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Making:
 def prepare(session: Session, making: Making, ahead: int = AHEAD) -> bool:
     """Make blocks of replies until `ahead` pairs are ready beyond every judge; whether anything was made.
 
-    A reply that is there is never made again. Ends early when nearly all replies of a contestant are faulty.
+    A reply that is there is never made again. Ends early when hardly anything is left to judge.
     """
     anything = False
-    while not session.broken() and (block := _next_block(session, ahead)) is not None:
+    while session.stuck() is None and (block := _next_block(session, ahead)) is not None:
         _make(session, making, block)
         anything = True
     return anything
@@ -105,6 +107,13 @@ def _make(session: Session, making: Making, block: range) -> None:
     def settle(two: list[judgings.MadeReply]) -> PairState:
         return settled(two, include_faults=session.plan.include_faults)
 
+    def kept(reply: ReplyRecord, sample: Sample) -> None:
+        name = judging.contestants[reply.contestant]
+        run = which(name) if which(name) in runs else None
+        turn = sum(message.role == "user" for message in sample.messages) or 1
+        row = record(sample, origin=ORIGIN, contestant=name, run=run, turn=turn)
+        keep(reply, row, flags(sample, mechanical))
+
     for place, name in enumerate(judging.contestants):
         ours = [reply for reply in missing if reply.contestant == place]
         if not ours:
@@ -113,26 +122,20 @@ def _make(session: Session, making: Making, block: range) -> None:
             for reply in ours:
                 keep(reply, _real(pairs[reply.pair], name), ())
             continue
-        contestant = making.voices(which(name))
-        params = GenerationParams.model_validate(session.plan.parameters[place])
-        requests = [
-            contestant.request(pairs[reply.pair].messages, params.model_copy(update={"seed": pairs[reply.pair].seed}))
-            for reply in ours
-        ]
-        run = which(name) if which(name) in runs else None
+        with making.voices(which(name)) as contestant:
+            _ask(contestant, [(reply, pairs[reply.pair]) for reply in ours], session.plan.parameters[place], kept)
 
-        def finished(
-            at: int,
-            sample: Sample,
-            ours: list[ReplyRecord] = ours,
-            name: str = name,
-            run: str | None = run,
-        ) -> None:
-            turn = sum(message.role == "user" for message in sample.messages) or 1
-            kept = record(sample, origin=ORIGIN, contestant=name, run=run, turn=turn)
-            keep(ours[at], kept, flags(sample, mechanical))
 
-        contestant.engine.generate(requests, on_sample=finished)
+def _ask(
+    contestant: Contestant,
+    wanted: Sequence[tuple[ReplyRecord, PairRecord]],
+    parameters: dict[str, Any],
+    keep: Callable[[ReplyRecord, Sample], None],
+) -> None:
+    """One fresh reply to each prompt, all of them in one go."""
+    params = GenerationParams.model_validate(parameters)
+    requests = [contestant.request(pair.messages, params.model_copy(update={"seed": pair.seed})) for _, pair in wanted]
+    contestant.engine.generate(requests, on_sample=lambda at, sample: keep(wanted[at][0], sample))
 
 
 def settled(two: Sequence[judgings.MadeReply], *, include_faults: bool) -> PairState:

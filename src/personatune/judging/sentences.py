@@ -21,6 +21,8 @@ def overall(result: Result) -> str:
         said = ", ".join(f"{one.faulty} of {one.made} replies of {one.contestant}" for one in hopeless)
         if not result.includes_faults:
             return f"Not judged: {said} are mechanically broken, so there is little left to judge by ear."
+    if result.pairs >= 12 and result.identical >= 0.8 * result.pairs:
+        return f"Not judged: in {result.identical} of {result.pairs} pairs both replies are the same, word for word."
     judges = result.judges
     if not judges or not any(one.counted for one in judges):
         apart = any(one.own_lines.of for one in judges)

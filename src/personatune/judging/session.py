@@ -29,8 +29,8 @@ from personatune.store.store import Store
 
 REASONS = ("word choice", "attitude", "knowledge", "off-topic", "too generic", "cut off")
 """What a judge may give as a reason after a vote."""
-_BROKEN_AFTER = 12
-_BROKEN_SHARE = 0.8
+_STUCK_AFTER = 12
+_STUCK_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Waiting:
 class Enough:
     """The judge has nothing left to do here, or nothing that is needed."""
 
-    why: Literal["verdict", "votes", "prompts", "broken"]
+    why: Literal["verdict", "votes", "prompts", "broken", "same"]
     """`verdict`: the votes are clear; `votes`: as many as are taken; `prompts`: all judged; `broken`: too many replies
-    are mechanically faulty for a judgement by ear."""
+    are mechanically faulty for a judgement by ear; `same`: nearly all contestants say the same."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,10 @@ class Session:
             return Enough(why)
         wanted = next_of(pairs, given(standing), self.plan.seed, judge)
         if wanted is None:
-            return Enough("prompts")
+            return Enough(self.stuck() or "prompts")
         if isinstance(wanted, NotYet):
-            return Enough("broken") if self.broken() else Waiting(len(standing))
+            stuck = self.stuck()
+            return Enough(stuck) if stuck else Waiting(len(standing))
         key = next((one.key for one in answers if one.vote is None and _is(one, wanted)), None)
         if key is None:
             key = judgings.deliver(
@@ -207,6 +208,12 @@ class Session:
             raise UsageError("there is no vote yet to give a reason for", fix="vote first")
         judgings.add_reason(self.store, ReasonRecord(vote=vote.id, reason=reason, given=given, created=self._clock()))
 
+    def reasons_of(self, key: str) -> tuple[str, ...]:
+        """The reasons that stand for the vote on `key`."""
+        vote = judgings.vote_on(self.store, key)
+        standing = {row.reason: row.given for row in judgings.reasons_for(self.store, vote.id)} if vote else {}
+        return tuple(reason for reason in REASONS if standing.get(reason))
+
     def close(self) -> JudgingRecord:
         """End the judging for all judges; only now may anybody know who answered."""
         self.judging = judgings.close(self.store, self.judging.id, self._clock())
@@ -216,14 +223,15 @@ class Session:
         """The pairs as the order sees them."""
         return [PairPlace(*row) for row in judgings.states(self.store, self.judging.id)]
 
-    def broken(self) -> bool:
-        """Whether nearly all replies of a contestant are mechanically faulty, so that little is left for an ear."""
-        if self.plan.include_faults:
-            return False
-        return any(
-            made >= _BROKEN_AFTER and faulty >= _BROKEN_SHARE * made
-            for made, faulty in judgings.fault_counts(self.store, self.judging.id).values()
-        )
+    def stuck(self) -> Literal["broken", "same"] | None:
+        """Whether hardly anything is left for an ear: a contestant's replies are faulty, or all say the same."""
+        counts = judgings.fault_counts(self.store, self.judging.id).values()
+        faulty = any(made >= _STUCK_AFTER and faulty >= _STUCK_SHARE * made for made, faulty in counts)
+        if faulty and not self.plan.include_faults:
+            return "broken"
+        states = [pair.state for pair in self.places() if pair.state != "planned"]
+        same = states.count("same")
+        return "same" if len(states) >= _STUCK_AFTER and same >= _STUCK_SHARE * len(states) else None
 
     def _enough(self, standing: Sequence[Ballot], *, go_on: bool) -> Literal["verdict", "votes"] | None:
         decisive = [one for one in standing if not one.repeat and not one.fast and one.decisive]

@@ -347,6 +347,12 @@ def reasons(store: Store, judging_id: str) -> list[ReasonRecord]:
     return store.records(ReasonRecord, rows)
 
 
+def reasons_for(store: Store, vote_id: str) -> list[ReasonRecord]:
+    """The reasons given for one vote and those taken back, in order."""
+    rows = store.query(f"{select(ReasonRecord, 'judging_reasons')} WHERE vote = ? ORDER BY number", (vote_id,))
+    return store.records(ReasonRecord, rows)
+
+
 def judged_prompts(store: Store, contestants: Sequence[str]) -> list[tuple[PairRecord, tuple[str, str]]]:
     """The pairs that anybody was shown in any judging between two of `contestants`, with the two names."""
     found = []

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from personatune.store.records import flattened
 from personatune.terminal.printable import Fitted, printable
-from personatune.terminal.quantities import duration, size
+from personatune.terminal.quantities import duration, roughly, size
+from personatune.training.forecast import Forecast
 
 
 def training_summary(manifest: Mapping[str, Any], persona: str) -> RenderableType:
@@ -33,6 +34,16 @@ def training_summary(manifest: Mapping[str, Any], persona: str) -> RenderableTyp
     title = Text(printable(f"{flat.get('persona', '')} {run}".strip()), style="bold")
     panel = Panel(grid, title=title, title_align="left", expand=False)
     return Fitted(Group(panel, _commands(f"{persona}@{run}")))
+
+
+def forecast_lines(found: Forecast) -> list[str]:
+    """What a training would take, a line each."""
+    return [
+        f"{found.conversations:,} conversations to learn from, {found.heldout:,} held out, {found.steps:,} steps",
+        f"{roughly(found.seconds)} on this {found.device} in {found.dtype}, after loading",
+        f"about {size(found.bytes)} of memory; {size(found.bytes_free)} are free",
+        f"{found.trainable:,} of {found.parameters:,} weights are trained",
+    ]
 
 
 def _facts(flat: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Text]]:

@@ -27,6 +27,7 @@ from personatune.persona import Persona
 from personatune.store.store import Store
 from personatune.training import events, going_on
 from personatune.training.job import Inputs, Job, claim
+from personatune.training.live import LiveFile
 from personatune.training.preference_rows import refuse_unfit, refuse_unsound_pairs
 from personatune.training.preference_training import learn
 from personatune.training.recipe import Recipe
@@ -110,6 +111,8 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
         job = claim(persona, store, recipe, inputs, fresh=options.fresh)
         busy = RunError(f"{job.name} is being trained by another process", fix="wait for it, or use: --fresh")
         with files.locked(job.folder / ".lock", busy):
+            watched = LiveFile(job.folder, listen)
+            options, listen = replace(options, listen=watched), watched
             if job.resumed:
                 listen(events.Note(f"going on with {job.name}, which was interrupted"))
                 inputs = replace(inputs, compute=replace(compute, dtype=job.manifest["dtype"]))
@@ -134,6 +137,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
                 for scratch in ("checkpoints", "best"):
                     shutil.rmtree(job.folder / scratch, ignore_errors=True)
                 (job.folder / vocabulary.FILE).unlink(missing_ok=True)  # model/ has it
+            watched.end()
     return Run(job.name, job.folder, job.manifest)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -17,7 +18,7 @@ from personatune.generation.scripted import ScriptedEngine
 from personatune.judging.beginning import paired
 from personatune.judging.plan import JudgingPlan
 from personatune.judging.prompts import Asked
-from personatune.judging.replies import Making, prepare
+from personatune.judging.replies import Making, Voices, prepare
 from personatune.judging.session import Enough, Session, Shown, Waiting
 from personatune.store import judgings, migrations
 from personatune.store.judging_records import Choice, JudgingRecord
@@ -73,9 +74,9 @@ def judging_of(
     return judgings.add(store, record, paired(asked(count), names, seed))
 
 
-def voices(answer: Callable[[str, Request], str]) -> Callable[[str], Contestant]:
+def voices(answer: Callable[[str, Request], str]) -> Voices:
     """Contestants that answer `answer(name, request)`."""
-    return lambda name: Contestant(f"dot@{name}", ScriptedEngine(lambda request: answer(name, request)))
+    return lambda name: nullcontext(Contestant(f"dot@{name}", ScriptedEngine(lambda request: answer(name, request))))
 
 
 def plainly(name: str, request: Request) -> str:
