@@ -61,6 +61,7 @@ def main() -> None:
     signals = [one for one in signals_for(load(persona.train_file)) if one.name in MECHANICAL]
 
     before = replies(persona, parent, [(text, seed) for text in voted for seed in (1, 2)] + [(t, 3) for t in others])
+    print(json.dumps({"replies": len(before), "by": parent}), flush=True)
     pairs = vote(before[: 2 * len(voted)], taste, signals, asked.seed)
     before = before[2 * len(voted) :]
     for rate in asked.learning_rates:
