@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
+from personatune.data.render import end_of_turn
 from personatune.data.split import Split
 from personatune.errors import RunError
 from personatune.models import memory
@@ -108,7 +109,7 @@ def learn(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, started
         "tokens": {"trained": used, "padding": sum(widths) - used, "labelled": labelled},
         "loss": checkpoints.loss_range(job.folder),
         "peak_memory_bytes": memory.peak(compute.device),
-        "stop": {**parent.manifest["stop"], "ids": list(loaded.stop_ids)},
+        "stop": {"end_of_turn": end_of_turn(tokenizer), "ids": list(loaded.stop_ids)},
         "vocabulary": parent.manifest["vocabulary"],
     }
     if step < plan.steps:
