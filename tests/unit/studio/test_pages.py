@@ -244,6 +244,15 @@ def test_a_training_that_cannot_be_is_not_queued(
     assert studio.queue.jobs() == []
 
 
+def test_learning_from_votes_goes_on_from_a_run(client: TestClient, robin: Persona, studio: Studio) -> None:
+    add_run(robin)
+    assert client.post("/p/robin/train", data={"method": "dpo", "token": TOKEN}).status_code == 400
+    assert client.post("/p/robin/train", data={"method": "dpo", "from": "r1", "token": TOKEN}).status_code == 303
+    (job,) = studio.queue.jobs()
+
+    assert list(job.argv) == ["train", "robin", "--method=dpo", "--from=r1", "--votes"]
+
+
 @pytest.mark.parametrize("sent", [{"from": "r9"}, {"from": "../r1"}, {"data": "../../etc/passwd"}, {"data": "x.jsonl"}])
 def test_only_runs_and_files_that_are_there_are_learned_from(
     client: TestClient, robin: Persona, studio: Studio, sent: dict[str, str]
