@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
-from personatune.cli.runs import kept_as, open_store
 from personatune.data.load import load
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate, parameters_for, refuse_bad_wishes
@@ -27,6 +26,7 @@ from personatune.generation.remembered import RememberedEngine
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
+from personatune.store.of_persona import kept_as, open_store
 from personatune.store.records import EvaluationRecord, SampleRecord
 from personatune.training.checkpoints import read_metrics
 

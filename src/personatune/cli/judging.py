@@ -14,7 +14,6 @@ from pathlib import Path
 from personatune import files
 from personatune.cli.console import err, out, print_json
 from personatune.cli.references import parse_things
-from personatune.cli.runs import open_store
 from personatune.errors import UsageError, from_os_error
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import Opening, open_contestant
@@ -33,6 +32,7 @@ from personatune.models.device import DeviceChoice
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import Choice, JudgingRecord
+from personatune.store.of_persona import open_store
 from personatune.store.records import now
 from personatune.store.store import Store
 from personatune.terminal.judge_report import print_judgings, print_result

@@ -1,4 +1,4 @@
-"""What runs learned from, and what they never saw."""
+"""What runs learned from, and what they never saw: what signals are calibrated on, and what may be asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from personatune.data.split import text_hashes
 from personatune.data.version import row_hash, version_of
 from personatune.errors import UsageError
 from personatune.persona import Persona
-from personatune.store.store import Store
+from personatune.store.of_persona import open_store
 
 _SPLIT_FILE = "split.json"
 
@@ -63,7 +63,7 @@ def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
         rows = load_lenient(place).conversations
         if version_of(rows) == version:
             return rows
-    with Store.open(persona.store_file) as store:
+    with open_store(persona) as store:
         try:
             kept = store.dataset_rows(version)
         except UsageError:
