@@ -175,7 +175,6 @@ def m003_judgings(db: Database) -> None:
             number INTEGER PRIMARY KEY, vote TEXT NOT NULL REFERENCES judging_votes(id), created TEXT NOT NULL,
             reason TEXT NOT NULL, given INTEGER NOT NULL)""",
         "CREATE INDEX judging_reasons_by_vote ON judging_reasons (vote)",
-        # A manifest with a NaN, after a training that went wrong, is no JSON to SQLite.
         # As with evaluations: a judging is made from its replies, and a run that learned from votes from judgings.
         "DROP VIEW edges",
         """CREATE VIEW edges (child_kind, child_id, parent_kind, parent_id) AS
@@ -191,7 +190,7 @@ def m003_judgings(db: Database) -> None:
             UNION ALL SELECT 'sample', sample, 'sweep', sweep FROM planned_samples WHERE sample IS NOT NULL
             UNION ALL SELECT 'judging', judging, 'sample', sample FROM judging_replies WHERE sample IS NOT NULL
             UNION ALL SELECT 'run', runs.name, 'judging', learned.value
-                FROM runs, json_each(CASE WHEN json_valid(runs.manifest) THEN runs.manifest ELSE '{}' END,
+                FROM runs, json_each(replace(replace(runs.manifest, 'NaN', 'null'), 'Infinity', '0'),
                                      '$.preferences.judgings') AS learned""",
         "DROP VIEW nodes",
         """CREATE VIEW nodes (kind, id, about) AS
