@@ -52,10 +52,14 @@ def loss(training: Training) -> dict[str, Any]:
         layers += [axes.line(heldout, "heldout"), axes.dots(_thinned(heldout), "heldout-dot")]
         best = min(heldout, key=lambda point: point[1])
         layers.append(axes.dots([best], "ring"))
-        layers += axes.words([best], f"lowest {as_number(round(best[1], 2))}", -16)
+        # At the end of the lines the name of the training loss stands too: the one above, the other below.
+        ends_higher = bool(trained) and best == heldout[-1] and trained[-1][1] >= best[1]
+        layers += axes.words([best], f"lowest {as_number(round(best[1], 2))}", 18 if ends_higher else -16)
+    lowest = min(heldout, key=lambda point: point[1], default=None)
     for points, name in ((trained, "training"), (heldout, "held-out")):
-        if len(points) > 1 and points[-1] != min(heldout, key=lambda point: point[1], default=None):
-            layers += axes.words([points[-1]], name, -14)
+        if len(points) > 1 and points[-1] != lowest:
+            below = bool(heldout) and points is trained and points[-1][1] < heldout[-1][1]
+            layers += axes.words([points[-1]], name, 16 if below else -14)
     return finished(alt.layer(*layers).properties(title="nats a token"), about, Frame(height=_HEIGHT))
 
 

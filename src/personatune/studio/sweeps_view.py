@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from personatune.charts.sweep_heat import Measured
 from personatune.evaluation.replies import Chip, chips_of, marked
-from personatune.evaluation.signals.signal import faults
+from personatune.evaluation.signals.signal import faults, rate
 from personatune.evaluation.words import word_count
 from personatune.persona import Persona
 from personatune.store import sweeps
@@ -170,6 +170,7 @@ def _value(point: Mapping[str, Any], measure: str) -> tuple[float | None, float 
     if measure == "words":
         return float(point["words"]["p50"]), float(point["words"]["p25"]), float(point["words"]["p75"])
     if measure == "flagged":
-        return point["flagged"] / max(1, point["samples"]), None, None
-    rate = point["signals"].get(measure)
-    return (rate["rate"], rate["low"], rate["high"]) if rate else (None, None, None)
+        faulty = rate(point["flagged"], point["samples"])
+        return faulty.rate, faulty.low, faulty.high
+    found = point["signals"].get(measure)
+    return (found["rate"], found["low"], found["high"]) if found else (None, None, None)
