@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from commands import COMMAND, QUICK, SUITE, Run, contents, in_subprocess
 
-from personatune.cli.evaluating import learned_by
 from personatune.data.load import load, to_jsonl
+from personatune.evaluation.learned import learned_by
 from personatune.persona import Persona
 from personatune.store.records import SampleFilter, flattened
 from personatune.store.store import Store

@@ -9,9 +9,8 @@ from cyclopts import App, Parameter
 
 from personatune.cli.console import out, print_json
 from personatune.errors import UsageError
-from personatune.persona import Persona
+from personatune.store.of_persona import open_store
 from personatune.store.records import RunRecord
-from personatune.store.store import Store
 
 app = App(name="personatune runs", help="What was trained, from what, and what differs.", version_flags=[])
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -118,20 +117,6 @@ def lineage(*thing: str, json_: Json = False) -> None:
         out().print(f"\nmade from it: {', '.join(counts)}", markup=False)
     if len(later := without_samples(down)) > 1:
         out().print(lineage_tree(later))
-
-
-def open_store(persona: Persona) -> Store:
-    """The persona's store, with runs that only their folders remember taken in again."""
-    store = Store.open(persona.store_file)
-    if not store.read_only:
-        store.recover(persona.runs_folder)
-    return store
-
-
-def kept_as(path: Path, persona: Persona) -> str:
-    """The path from the persona folder, which may be moved; a path outside it as it is."""
-    folder, path = persona.folder.resolve(), path.resolve()
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _records(words: tuple[str, ...], count: int) -> list[RunRecord]:
