@@ -1,16 +1,22 @@
-"""What runs learned from: what signals are calibrated on, and what else can be recited."""
+"""What runs learned from, and what they never saw: what signals are calibrated on, and what may be asked."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from personatune import manifest
 from personatune.conversation import Conversation, Source
 from personatune.data.load import load, load_lenient
+from personatune.data.normalise import normalised
+from personatune.data.split import text_hashes
 from personatune.data.version import row_hash, version_of
 from personatune.errors import UsageError
 from personatune.persona import Persona
 from personatune.store.of_persona import open_store
+
+_SPLIT_FILE = "split.json"
 
 
 def learned_by(persona: Persona, runs: Sequence[str]) -> tuple[list[Conversation], list[Conversation]]:
@@ -68,3 +74,52 @@ def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
         )
         for number, (_, text) in enumerate(kept, start=1)
     ]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What some runs have learned from, beside everything that their persona has."""
+
+    prompts: frozenset[str]
+    """Everything that a user says in what any of them learned from, or that its votes were about; normalised."""
+    unseen: tuple[Conversation, ...]
+    """The persona's rows that none of them learned from, nor from a text in them; without those that were varied."""
+
+
+def seen_by(persona: Persona, runs: Sequence[str]) -> Seen:
+    """What the runs, and the runs that they went on from, have seen; all rows are unseen where there are no runs.
+
+    A run that does not say what it held out has seen all its rows.
+    """
+    own, others = learned_by(persona, runs)
+    trained: set[str] = set()
+    texts: set[str] = set()
+    prompts: set[str] = set()
+    for run, _ in _with_parents(persona, runs):
+        made = manifest.read(persona.runs_folder / run)
+        prompts.update(map(normalised, (made.get("preferences") or {}).get("prompts") or ()))
+        if (kept := _split_of(persona, run)) is None:
+            rows = _rows_of(persona, str((made.get("data") or {}).get("version")), str(made["data"].get("file")))
+            kept = {"trained": [row_hash(row) for row in rows or own], "texts": []}
+        trained.update(kept["trained"])
+        texts.update(kept.get("texts", ()))
+    rows = [*own, *others]
+    for row in rows:
+        if row_hash(row) in trained:
+            prompts.update(map(normalised, row.prompts))
+            texts.update(text_hashes(row))
+    unseen = [row for row in rows if row_hash(row) not in trained and not texts & set(text_hashes(row))]
+    return Seen(frozenset(prompts), tuple(row for row in unseen if not _is_varied(row)))
+
+
+def _split_of(persona: Persona, run: str) -> dict[str, list[str]] | None:
+    try:
+        kept = json.loads((persona.runs_folder / run / _SPLIT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) and isinstance(kept.get("trained"), list) else None
+
+
+def _is_varied(row: Conversation) -> bool:
+    made = (row.origin.model_extra or {}) if row.origin else {}
+    return bool(made.get("vary")) and made["vary"] != "keep"

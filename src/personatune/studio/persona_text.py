@@ -119,11 +119,22 @@ def _parsed(body: str, name: str, path: Path) -> dict[str, Any]:
 
 def _span(text: str, name: str) -> tuple[int, int] | None:
     """Where the lines of a table begin and end."""
-    head = re.search(rf"^[ \t]*\[{name}\][ \t]*(#.*)?$\n?", text, re.MULTILINE)
+    head = _outside(text, re.compile(rf"^[ \t]*\[[ \t]*{name}[ \t]*\][ \t]*(#.*)?$\n?", re.MULTILINE), 0)
     if head is None:
         return None
-    following = re.compile(r"^[ \t]*\[", re.MULTILINE).search(text, head.end())
+    following = _outside(text, re.compile(r"^[ \t]*\[", re.MULTILINE), head.end())
     return head.end(), following.start() if following else len(text)
+
+
+def _outside(text: str, wanted: re.Pattern[str], start: int) -> re.Match[str] | None:
+    """The first match that is not inside a text: what stands before it is whole."""
+    for found in wanted.finditer(text, start):
+        try:
+            tomllib.loads(text[: found.start()])
+        except tomllib.TOMLDecodeError:
+            continue
+        return found
+    return None
 
 
 def _table(text: str, name: str) -> str:

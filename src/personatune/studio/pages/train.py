@@ -19,6 +19,7 @@ from personatune.errors import PersonatuneError
 from personatune.jobs.queue import Job
 from personatune.jobs.worker import command_line as process_line
 from personatune.persona import Persona
+from personatune.store.records import SampleFilter, SampleRecord
 from personatune.studio import forms
 from personatune.studio.live import live
 from personatune.studio.progress import TrainingNow, read_metrics, training_of
@@ -155,16 +156,24 @@ def _now(request: Request, who: Persona) -> dict[str, Any]:
     running = next((job for job in own if job.state == "running"), None)
     training = training_of(who.folder)
     views = run_views(who)
+    ended = own[-1] if own and not own[-1].is_open else None
     return {
         "training": training,
         "running": running,
         "waiting": [job for job in own if job.state == "waiting"],
         "before": _before(jobs),
-        "ended": own[-1] if own and not own[-1].is_open else None,
+        "ended": ended,
+        "probes": _probes(who, views[0].name) if views and ended and not training else [],
         "said": (_studio(request).queue.log(running.id, 1) or [""])[-1] if running else "",
         "newest": _newest(views, training),
         "run": training.run if training else views[0].name if views else "",
     }
+
+
+def _probes(who: Persona, run: str) -> list[SampleRecord]:
+    """The first words of a run."""
+    with opened(who) as store:
+        return store.samples(SampleFilter(origin="probe", run=run))[:3] if store else []
 
 
 def _newest(views: list[RunView], training: TrainingNow | None) -> RunView | None:
