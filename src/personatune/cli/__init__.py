@@ -26,6 +26,7 @@ VERBS = {
     "signals": ("signals", "measure replies that exist already: cut off, looping, copied, out of character, off topic"),
     "fix": ("fix", "correct a reply (pip@s12): what it should have said becomes a row of the training data"),
     "compare": ("compare", "ask contestants the same prompts and seeds, and show the replies side by side"),
+    "judge": ("judge", "hear blind pairs and say which sounds more like the character, until a verdict is clear"),
     "compare-models": ("compare_models", "train the same data and recipe on several models, then compare them"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "studio": ("studio", "the whole loop in the browser, on this machine only"),

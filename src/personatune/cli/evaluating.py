@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
+<<<<<<< .merge_file_Y2au4C
+=======
+from personatune.cli.runs import kept_as, open_store
+>>>>>>> .merge_file_AkofOj
 from personatune.data.load import load
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate, parameters_for, refuse_bad_wishes

@@ -11,6 +11,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+<<<<<<< .merge_file_1Kyfjp
+=======
+from personatune.cli.runs import kept_as, open_store
+>>>>>>> .merge_file_DQN5RF
 from personatune.conversation import Conversation
 from personatune.errors import UsageError
 from personatune.evaluation.cases import PARAMETERS

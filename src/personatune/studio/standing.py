@@ -201,5 +201,4 @@ def _any(store: Store, sql: str, value: str) -> bool:
 
 
 def _judged(store: Store) -> bool:
-    there = store.query("SELECT 1 FROM sqlite_master WHERE name = 'votes'")
-    return bool(there) and bool(store.query("SELECT 1 FROM votes LIMIT 1"))
+    return bool(store.query("SELECT 1 FROM judging_votes LIMIT 1"))
