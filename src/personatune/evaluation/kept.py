@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from personatune.evaluation.checks import Check
 from personatune.evaluation.replies import Chip, chip_of, fault_weight
 from personatune.evaluation.words import word_count
 from personatune.persona import Persona
@@ -109,16 +110,18 @@ def _from_file(persona: Persona, record: EvaluationRecord) -> Iterator[KeptReply
         try:
             value = json.loads(line)
             if not value.get("beside_suite"):
-                yield _reply(value)
+                yield _reply(value, f"{persona.folder}/")
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             continue  # a torn line hides no other reply
 
 
-def _reply(value: Mapping[str, Any]) -> KeptReply:
+def _reply(value: Mapping[str, Any], folder: str) -> KeptReply:
+    """One line of a samples file; files of the persona are named from its `folder`."""
     faults = value.get("faults") or {}
     failed = [check for check in value.get("checks") or [] if not check.get("passed", True)]
-    chips = [chip_of(str(flag), str(detail)) for flag, detail in faults.items()]
-    chips += [Chip("check failed", str(check.get("failure") or check.get("demand") or ""), "look") for check in failed]
+    failed = [check for check in failed if check.get("level") != "info"]
+    chips = [chip_of(str(flag), str(detail).replace(folder, "")) for flag, detail in faults.items()]
+    chips += [Chip("check failed", _failure(check), "look") for check in failed]
     ended = "" if value["finish_reason"] == "stop" else ", cut off"
     return KeptReply(
         id=str(value.get("id") or ""),
@@ -134,6 +137,14 @@ def _reply(value: Mapping[str, Any]) -> KeptReply:
         chips=tuple(chips),
         weight=fault_weight(flag for flag in faults if flag in _KNOWN) + 2 * len(failed),
     )
+
+
+def _failure(check: Mapping[str, Any]) -> str:
+    """What the reply does that it must not, or does not that it must, in words."""
+    try:
+        return Check.model_validate({key: check[key] for key in ("type", "value")}).failure
+    except (ValueError, KeyError):  # of a later version
+        return str(check.get("value", ""))
 
 
 def _from_store(persona: Persona, record: EvaluationRecord) -> Iterator[KeptReply]:

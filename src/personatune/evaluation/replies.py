@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from personatune.charts.theme import COLOURS
 from personatune.evaluation.cases import Case
-from personatune.evaluation.plots import COLOURS
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation
 from personatune.evaluation.signals.signal import Fired
 from personatune.evaluation.words import word_count

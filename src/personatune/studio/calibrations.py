@@ -65,6 +65,11 @@ class Calibrations:
         return self.of(persona, which).calibrated.signals
 
 
+def nearby(detail: str, persona: Persona) -> str:
+    """What a signal says, with files of the persona named from its folder."""
+    return detail.replace(f"{persona.folder}/", "")
+
+
 def calibrations(request: Request) -> Calibrations:
     """The calibrations of the studio that answers this request."""
     state = request.app.state

@@ -22,7 +22,7 @@ from personatune.generation.keeping import keep_reply
 from personatune.generation.params import GenerationParams
 from personatune.generation.talk import Talk
 from personatune.persona import Persona
-from personatune.studio.calibrations import Calibrations
+from personatune.studio.calibrations import Calibrations, nearby
 from personatune.studio.voices import Voices
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -317,7 +317,7 @@ class Chats:
             tokens=len(sample.token_ids),
             seconds=round(seconds, 2),
             params=sample.params.model_dump(),
-            chips=tuple((chip.label, chip.detail, chip.tone) for chip in chips_of(found)),
+            chips=tuple((chip.label, nearby(chip.detail, persona), chip.tone) for chip in chips_of(found)),
             segments=marked(sample.reply, spans) if spans else (),
         )
 

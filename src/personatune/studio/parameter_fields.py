@@ -59,7 +59,7 @@ def parameter_fields(usual: GenerationParams, given: Mapping[str, Any]) -> list[
         ParameterField(
             name=name,
             label=name.replace("_", " "),
-            hint=field.description or "",
+            hint=(field.description or "").replace("`", ""),
             usual=getattr(usual, name),
             value=given.get(name, getattr(usual, name)),
             low=_bound(field.metadata, "ge", "gt"),

@@ -6,13 +6,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from personatune.charts.sweep_heat import Measured
 from personatune.evaluation.replies import Chip, chips_of, marked
 from personatune.evaluation.signals.signal import faults
 from personatune.evaluation.words import word_count
@@ -20,9 +19,12 @@ from personatune.persona import Persona
 from personatune.store import sweeps
 from personatune.store.of_persona import open_store
 from personatune.store.records import SweepRecord
-from personatune.studio.calibrations import Calibrations, calibrations
+from personatune.studio.calibrations import Calibrations, calibrations, nearby
 from personatune.sweeping.report import report_of
 from personatune.sweeping.run import read
+
+if TYPE_CHECKING:
+    from personatune.charts.sweep_heat import Measured
 
 _MOST = 6
 _REST = 3.0
@@ -67,6 +69,8 @@ class SweepView:
 
     def measured(self, measure: str) -> list[Measured]:
         """One measure at each point, for the heat map."""
+        from personatune.charts.sweep_heat import Measured
+
         found = []
         for point in self.points:
             moved = {name: float(point["parameters"][name]) for name in self.report["varied"]}
@@ -149,7 +153,7 @@ class SweepViews:
                     id=one.id,
                     prompt=sample.messages[-1].content,
                     segments=marked(sample.reply, [fired.span for fired in seen.values() if fired.span]),
-                    chips=chips_of(seen),
+                    chips=tuple(replace(chip, detail=nearby(chip.detail, persona)) for chip in chips_of(seen)),
                     facts=f"{word_count(sample.reply)} words{ended}, seed {sample.params.seed}, {one.id}",
                 )
             )

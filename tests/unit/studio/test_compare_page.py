@@ -81,7 +81,11 @@ def test_what_cannot_be_compared_never_waits(odd: Pages, where: str, fields: dic
 
 def test_replies_stand_side_by_side_as_text_with_what_was_seen(odd: Pages):
     faults = {"loop": "says <i>ho</i> again", "new_signal_of_later": "odd"}
-    checks = [{"passed": False, "failure": "must not hold 'x'"}, {"passed": True}]
+    checks = [
+        {"passed": False, "type": "not-icontains", "value": "<u>x</u>", "level": "warn"},
+        {"passed": False, "type": "of-later", "value": "?"},
+        {"passed": True},
+    ]
     two = {"turn": 2, "messages": [{"role": "user", "content": "Second"}], "reply": "second reply"}
     evaluation = kept(odd, [
         line("odd@base", "one"), line("odd@base", "two"), "{torn", line("odd@r1", "one", reply=HOSTILE, faults=faults,
@@ -93,7 +97,7 @@ def test_replies_stand_side_by_side_as_text_with_what_was_seen(odd: Pages):
     assert "<i>ho" not in text
     assert "Asked &lt;b&gt;one" in text
     assert "new signal of later" in text
-    assert "check failed" in text
+    assert "says “&lt;u&gt;x&lt;/u&gt;”" in text
     assert "general-1" not in text
     assert "y" * 50_000 in text
     assert text.index("odd@base on one") < text.index("second reply") < text.index("odd@base on two")

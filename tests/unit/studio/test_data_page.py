@@ -6,6 +6,7 @@ import html
 import json
 import re
 import statistics
+import threading
 import time
 from pathlib import Path
 
@@ -191,6 +192,20 @@ def test_the_check_runs_once_for_a_state_of_the_file(odd: Pages):
         odd.get("/data/about")
         odd.get("/data/rows?finding=any")
     assert list(catalogues._checks) == first
+
+
+def test_rows_written_by_two_pages_at_once_all_arrive(odd: Pages):
+    def many(name: str) -> None:
+        for number in range(8):
+            odd.post("/data/new", {"role": ["user", "assistant"], "content": [f"{name}{number}?", "Yes."]})
+
+    threads = [threading.Thread(target=many, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = [line["messages"][0]["content"] for line in lines(odd)[60:]]
+    assert sorted(said) == sorted(f"{name}{number}?" for name in "ab" for number in range(8))
 
 
 def test_lengths_are_drawn_from_the_replies(odd: Pages):

@@ -54,7 +54,7 @@ def chat(request: Request, persona: Who, chat: str, first: str = "", second: str
     """A talk; `new` is one that nobody has said anything in yet."""
     who = _contestants(persona)
     if chat == NEW:
-        names = [check(persona, name) for name in (first, second) if name] or [who[0]]
+        names = list(dict.fromkeys(check(persona, name) for name in (first, second) if name)) or [who[0]]
         kept = None
     else:
         kept = chats(request).get(persona, chat)
@@ -89,7 +89,7 @@ def say(request: Request, persona: Who, chat: str, form: Form) -> Response:
         raise UsageError(f"that is {len(said):,} characters: too much for one turn", fix="say less at once")
     known = chats(request)
     if chat == NEW:
-        names = [check(persona, name) for name in texts(form, "which") if name][:2]
+        names = list(dict.fromkeys(check(persona, name) for name in texts(form, "which") if name))[:2]
         if not names:
             raise UsageError("nobody is there to answer", fix="choose who should")
         begun = known.begin(persona, names, _given(form, persona, names[0]))
@@ -194,7 +194,9 @@ def fix(request: Request, persona: Who, chat: str, form: Form) -> Response:
     answer = _talk(request, persona, chat)
     answer.headers["HX-Retarget"] = "#talk"
     told = f"{'Changed' if fixed.replaced else 'Added'} row {fixed.line} of the conversations"
-    answer.headers["HX-Trigger"] = json.dumps({"say": ". ".join([told, *fixed.notes])})
+    answer.headers["HX-Trigger"] = json.dumps(
+        {"say": ". ".join([told, *(note[:1].upper() + note[1:] for note in fixed.notes)])}
+    )
     return answer
 
 
@@ -248,6 +250,7 @@ def _shown(request: Request, persona: Persona, chat_id: str, kept: Chat | None) 
         "live": live,
         "error": ended.error if ended else None,
         "stopped": bool(ended and ended.stopped and not ended.error),
+        "corrected": sum(reply.corrected for side in kept.sides for reply in side.replies) if kept else 0,
         "restore": ended.said if ended and (ended.stopped or ended.error) and ended.again is None else "",
     }
 

@@ -19,6 +19,7 @@ from personatune.models.starter import STARTERS
 from personatune.persona import PERSONA_FILE, Persona
 from personatune.studio.asking import Who
 from personatune.studio.rendering import page
+from personatune.terminal.quantities import size
 
 router = APIRouter(prefix="/p/{persona}/export")
 
@@ -45,10 +46,15 @@ class RunFile:
 
     name: str
     """Its path inside the run's folder."""
-    size: int
-    """Bytes."""
+    bytes: int
+    """How large it is."""
     about: str
     """What it is, in a few words."""
+
+    @property
+    def size(self) -> str:
+        """How large it is, for people."""
+        return sized(self.bytes)
 
 
 @dataclass(frozen=True)
@@ -73,16 +79,16 @@ class Bundle:
     """Why its record cannot be read."""
 
     @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return sum(file.size for file in self.files)
+    def size(self) -> str:
+        """How large it is in all."""
+        return sized(sum(file.bytes for file in self.files))
 
 
 @router.get("")
 def export(request: Request, persona: Who) -> Response:
     """The runs' files and the author's texts."""
     bundles = [bundle_of(persona, run) for run in reversed(run_names(persona))]
-    texts = [(path.name, path.stat().st_size) for path in _texts(persona)]
+    texts = [(path.name, sized(path.stat().st_size)) for path in _texts(persona)]
     return page(request, "export.html", who=persona, bundles=bundles, texts=texts)
 
 
@@ -135,6 +141,11 @@ def bundle_of(persona: Persona, run: str) -> Bundle:
     is_adapter = any(file.name.endswith("adapter_model.safetensors") for file in files)
     method = "a LoRA adapter: small, and used on top of its model" if is_adapter else "all weights of the model"
     return Bundle(run, folder, name, starter.licence if starter else "", method, notices, files, fault)
+
+
+def sized(count: int) -> str:
+    """Bytes for people, also where they are few."""
+    return f"{count:,} bytes" if count < 1000 else f"{count / 1000:.0f} kB" if count < 1_000_000 else size(count)
 
 
 def _trained(persona: Persona, run: str) -> str:

@@ -129,7 +129,7 @@ def undo(request: Request, persona: str, judging: str, sent: Sent) -> Response:
     judge = sent.get("judge", "")
     with _store(who) as store:
         Session(store, judgings.get(store, judging)).undo(judge)
-    return _answer(request, who, judging, judge, go_on=sent.get("on") == "1")
+    return _answer(request, who, judging, judge, go_on=sent.get("on") == "1", rested=True)
 
 
 @router.post("/{judging}/reason")
@@ -144,6 +144,7 @@ def reason(request: Request, persona: str, judging: str, sent: Sent) -> Response
     context: dict[str, Any] = {
         "who": who,
         "judging_id": judging,
+        "judge": sent.get("judge", ""),
         "last": key,
         "given": given,
         "reasons": REASONS,
@@ -220,12 +221,19 @@ def _download(request: Request, persona: str, judging: str, what: str) -> Respon
 
 
 def _answer(
-    request: Request, who: Persona, judging: str, judge: str, *, voted: Voted | None = None, go_on: bool
+    request: Request,
+    who: Persona,
+    judging: str,
+    judge: str,
+    *,
+    voted: Voted | None = None,
+    go_on: bool,
+    rested: bool = False,
 ) -> Response:
     """The next state: as a fragment, or for a browser without scripts as the page."""
     if not request.headers.get("hx-request"):
         return RedirectResponse(_seat(who, judging, judge) + ("&on=1" if go_on else ""), 303)
-    return _fragment(request, _state(request, who, judging, judge, voted=voted, go_on=go_on))
+    return _fragment(request, _state(request, who, judging, judge, voted=voted, rested=rested, go_on=go_on))
 
 
 def _fragment(request: Request, state: dict[str, Any]) -> Response:

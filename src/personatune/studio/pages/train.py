@@ -163,7 +163,7 @@ def _now(request: Request, who: Persona) -> dict[str, Any]:
         "waiting": [job for job in own if job.state == "waiting"],
         "before": _before(jobs),
         "ended": ended,
-        "probes": _probes(who, views[0].name) if views and ended and not training else [],
+        "probes": _probes(who, views[0].name) if views and not training else [],
         "said": (_studio(request).queue.log(running.id, 1) or [""])[-1] if running else "",
         "newest": _newest(views, training),
         "run": training.run if training else views[0].name if views else "",

@@ -57,8 +57,14 @@ composer?.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.successful && event.detail.elt === composer) composer.elements.text.value = "";
 });
 
+/** Whether the end of the talk is in sight, or nearly. */
 function isNearEnd() {
-  return innerHeight + scrollY > document.documentElement.scrollHeight - 160;
+  const talk = document.getElementById("talk");
+  return talk.getBoundingClientRect().bottom < innerHeight + 160;
+}
+/** Bring the end of the talk into sight, above the place where one writes. */
+function toEnd() {
+  document.getElementById("talk")?.lastElementChild?.scrollIntoView({ block: "nearest" });
 }
 
 /** Let the answer that is on its way appear, as text; then show the talk as the server has it. */
@@ -92,7 +98,7 @@ function follow(foot) {
     state(side, "answering …");
     place.append(document.createTextNode(text));
     place.scrollTop = place.scrollHeight;
-    if (stay) scrollTo(0, document.documentElement.scrollHeight);
+    if (stay) toEnd();
   });
   source.addEventListener("end", () => {
     source.close();
@@ -111,10 +117,15 @@ function begin(place) {
   if (talk) talk.setAttribute("aria-busy", foot ? "true" : "false");
 }
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target.id === "talk") { begin(event.detail.target); scrollTo(0, document.documentElement.scrollHeight); }
+  if (event.detail.target.id === "talk") { begin(event.detail.target); toEnd(); }
 });
 const talkPlace = document.getElementById("talk");
 if (talkPlace) {
   begin(talkPlace);
-  if (talkPlace.querySelector(".answer")) scrollTo(0, document.documentElement.scrollHeight);
+  if (talkPlace.querySelector(".answer")) toEnd();
+}
+
+// Beside a talk there is no room on a narrow screen: what stands there is folded up first.
+if (matchMedia("(max-width: 1080px)").matches) {
+  for (const fold of document.querySelectorAll(".aside-fold[open], .lengths-fold[open]")) fold.open = false;
 }
