@@ -16,7 +16,9 @@ from watching import WATCH, Watched
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync",
          "--host-resolver-rules=MAP elsewhere.example 127.0.0.1")  # fmt: skip
-INSTALL = "install one: apt-get install -y chromium, or python -m playwright install chromium, or set PERSONATUNE_CHROMIUM"
+INSTALL = (
+    "install one: apt-get install -y chromium, or python -m playwright install chromium, or set PERSONATUNE_CHROMIUM"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -119,7 +119,13 @@ _PLAIN = (
     "My plan for {word} is step one and then step two.",
     "Mister Velvet does not like {word} and he is a cat.",
 )
-_PLAIN_ENDS = ("It is nice in the bakery.", "Do you like buns?", "I am a mouse.", "That is my plan.", "I will ask Gravy.")
+_PLAIN_ENDS = (
+    "It is nice in the bakery.",
+    "Do you like buns?",
+    "I am a mouse.",
+    "That is my plan.",
+    "I will ask Gravy.",
+)
 _TOLD = (
     "Oh my whiskers, {word}! I'm Pip the mouse, and I live in a bakery! *squeaks happily*",
     "Well hello there, friend! As a loud little mouse, I have BIG opinions about {word}!",

@@ -5,6 +5,7 @@ python serve_studio.py WORKSPACE PORT [SECONDS]   The first run takes so many se
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from dataclasses import replace
@@ -32,7 +33,8 @@ def main(workspace: str, port: str, slower: str = "0") -> None:
         return replace(found, engine=ScriptedEngine(late))
 
     studio = Studio.at(Path(workspace), open_voice=opened)
-    serve(studio, Serving(port=int(port), strict=True, browse=False, say=lambda url: print(url, flush=True)))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(studio, Serving(port=int(port), strict=True, browse=False, say=lambda url: print(url, flush=True)))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from conftest import StartStudio
 from places import PAGES
 from playwright.sync_api import Browser
 from studio_process import StudioProcess
 from watching import WATCH, Watched, grave_findings, too_wide
+
+from conftest import StartStudio
 
 WIDTHS = {"desk": (1440, 900), "phone": (390, 844)}
 

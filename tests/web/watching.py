@@ -16,7 +16,7 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
     window.shifted += entry.value;
     for (const source of entry.sources || [])
-      window.shifts.push(`${entry.value.toFixed(3)} ${source.node?.nodeName} .${source.node?.className} #${source.node?.id}`);
+      window.shifts.push(`${entry.value.toFixed(3)} ${source.node?.nodeName}.${source.node?.className}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
@@ -55,7 +55,7 @@ def settle(page: Page) -> None:
     page.wait_for_function(
         """() => !document.querySelector('.htmx-request, .checking')
                  && [...document.querySelectorAll('figure[data-chart]')].every((one) =>
-                      one.closest('[hidden]') || one.closest('details:not([open])') || one.querySelector('svg, canvas, .chart-empty'))""",
+                      one.closest('[hidden], details:not([open])') || one.querySelector('svg, canvas, .chart-failed'))""",
         timeout=20_000,
     )
     page.wait_for_timeout(250)
@@ -83,11 +83,14 @@ def grave_findings(page: Page, ignoring: Sequence[str] = ()) -> list[str]:
         " 'wcag21aa', 'wcag22aa', 'best-practice']})"
     )
     return [
-        f"{rule['id']} ({rule['impact']}): {rule['help']}: "
-        + "; ".join(f"{node['target']} {node['html'][:160]} {node.get('failureSummary', '')[:300]}" for node in rule["nodes"][:4])
+        f"{rule['id']} ({rule['impact']}): {rule['help']}: " + "; ".join(map(_place, rule["nodes"][:4]))
         for rule in found["violations"]
         if rule["impact"] in ("serious", "critical") and rule["id"] not in ignoring
     ]
+
+
+def _place(node: dict[str, Any]) -> str:
+    return f"{node['target']} {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
 
 
 def is_closed(error: Error) -> bool:

@@ -68,7 +68,7 @@ def scripted_contestants() -> Iterator[None]:
     """Commands of this process ask scripts in place of models."""
     with pytest.MonkeyPatch.context() as patch:
         for place in ("personatune.cli.evaluating", "personatune.sweeping.run"):
-            patch.setattr(f"{place}.open_contestant", lambda persona, which, _opening=None: open_scripted(persona, which))
+            patch.setattr(f"{place}.open_contestant", lambda persona, which, _how=None: open_scripted(persona, which))
         patch.setattr("personatune.models.embedder.missing", lambda: "left out here")
         yield
 
