@@ -94,7 +94,7 @@ def start_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStud
     yield start
     for studio in started:
         studio.stop()
-        assert not [line for line in studio.told if "Traceback" in line], "".join(studio.told)
+        assert not studio.faults, "".join(studio.told)
 
 
 @pytest.fixture

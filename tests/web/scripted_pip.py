@@ -18,7 +18,7 @@ HOSTILE = {
     ),
     "hostile direction": "\u202esdrawkcab si siht\u202c then \u2066left\u2069 and \u200f\u200eback \u202e never closed",
     "hostile line": "<b>" + "x" * 49_990 + "</b>",
-    "hostile words": "crumb " * 50 + "\u0007\u0000\u001b[31m red \ud83d\ude00 \u0301\u0302\u0303 end",
+    "hostile words": "crumb " * 50 + "\u0007\u001b[31m red \U0001f600 \u0301\u0302\u0303 end",
 }
 """What is said to the replies that try to break a page, and those replies."""
 

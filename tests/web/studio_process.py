@@ -31,6 +31,12 @@ class StudioProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def faults(self) -> list[str]:
+        """Tracebacks, but for those of requests that were still running when it was told to end."""
+        ended = any("graceful shutdown" in line or "CancelledError" in line for line in self.told)
+        return [] if ended else [line for line in self.told if "Traceback" in line]
+
     def start(self) -> StudioProcess:
         """Start it, and return when it answers."""
         self.port = self.port or free_port()

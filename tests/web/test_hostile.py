@@ -76,11 +76,11 @@ def test_hostile_replies_can_be_judged(start_studio: StartStudio, filled: Path, 
     page = watched.open(f"{studio.url}/p/pip/judge")
     for box in page.locator("input[name=contestants]").all():
         box.set_checked(box.get_attribute("value") in ("r1", "r2"))
-    page.get_by_label("Who judges").last.fill("Eve <b>\u202e")
     page.get_by_label("Who judges").last.fill("Eve <b>&amp;")
     page.get_by_text("More choices").click()
     page.get_by_label("Prompts of your own, one a line").fill("\n".join([*HOSTILE, *everyday()[:3]]))
     page.get_by_text("Judge broken replies too").click()
+    page.get_by_text("Begin another one").click()
     page.get_by_role("button", name="Begin judging").click()
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 844})

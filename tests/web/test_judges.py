@@ -103,7 +103,7 @@ def overheard(start_studio: StartStudio, filled: Path, browser: Browser) -> dict
     page.get_by_label("Who judges").last.fill("Cleo")
     page.get_by_text("More choices").click()
     page.get_by_text("Begin another one").click()
-    page.on("response", wire.append)
+    page.on("response", lambda response: wire.append(response))
     page.get_by_role("button", name="Begin judging").click()
     shown: list[dict[str, Any]] = []
     for number in range(26):

@@ -53,7 +53,7 @@ def settle(page: Page) -> None:
     """Wait for htmx, charts and the first polls; event streams stay open, so the network is never idle."""
     page.wait_for_load_state("load")
     page.wait_for_function(
-        """() => !document.querySelector('.htmx-request, .checking')
+        """() => !document.querySelector('.htmx-request:not(#estimate), .checking')
                  && [...document.querySelectorAll('figure[data-chart]')].every((one) =>
                       one.closest('[hidden], details:not([open])') || one.querySelector('svg, canvas, .chart-failed'))""",
         timeout=20_000,
