@@ -143,8 +143,9 @@ def _apart(left: Rate, right: Rate) -> bool:
 def _heldout(metrics: Sequence[Mapping[str, Any]]) -> Iterable[Pointer]:
     runs = list(dict.fromkeys(row.get("run") for row in metrics))
     for run in runs:
-        points = points_of([row for row in metrics if row.get("run") == run], "heldout_nll")
-        if len(points) < 2:
+        rows = [row for row in metrics if row.get("run") == run]
+        points = points_of(rows, "heldout_nll")
+        if len(points) < 2 or any("reward_margin" in row for row in rows):  # votes teach other things than lines
             continue
         (step, lowest), (_, last) = min(points, key=lambda point: point[1]), points[-1]
         if last > lowest * 1.05:

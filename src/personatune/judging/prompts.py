@@ -9,6 +9,7 @@ from importlib import resources
 
 from personatune.conversation import Conversation, Message, shared_system_prompt
 from personatune.data.normalise import normalised
+from personatune.data.preferences import prompt_key
 from personatune.errors import DataError, UsageError
 from personatune.evaluation.learned import Seen
 from personatune.evaluation.suite import load_suite
@@ -30,7 +31,7 @@ class Asked:
     @property
     def key(self) -> str:
         """What it is recognised by: all that the user says in it, normalised."""
-        return normalised(" ".join(message.content for message in self.messages if message.role == "user"))
+        return prompt_key(self.messages)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from personatune.data.load import load
 from personatune.data.render import end_of_turn, render
 from personatune.data.split import split
+from personatune.errors import UsageError
 from personatune.models.device import choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
@@ -62,6 +63,11 @@ def forecast(persona: Persona, recipe: Recipe, data: Path | None = None) -> Fore
     from personatune.training.trainee import Trainee
 
     recipe = recipe.resolved()
+    if recipe.method == "dpo":
+        raise UsageError(
+            "what learning from votes takes is said before its first step, from the votes themselves",
+            fix="leave out --estimate; Ctrl-C pauses",
+        )
     parts = split(load(data or persona.train_file), heldout_fraction=recipe.heldout, seed=recipe.seed)
     source = resolve(recipe.model)
     compute = choose(recipe.device, recipe.dtype)

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from personatune.charts.lengths import lengths
 from personatune.conversation import ROLES, Conversation, Message
 from personatune.data import edit, journal
 from personatune.data.catalogue import Catalogue, Placed, Remark, RowFindings
@@ -139,8 +140,6 @@ def remarks(request: Request, persona: Who, rows: str = "") -> Response:
 @router.get("/lengths.json")
 def lengths_chart(request: Request, persona: Who) -> Response:
     """How long the replies are, as a chart."""
-    from personatune.charts.lengths import lengths
-
     catalogue = catalogues(request).of(persona.train_file)
     return JSONResponse(lengths([], _reply_words(catalogue)))
 
