@@ -131,7 +131,7 @@ def test_a_judging_goes_from_the_first_page_to_the_result(client, clock, persona
     closed = client.post("/p/wren/judge/j1/close", data={"token": TOKEN})
     assert closed.headers["location"] == "/p/wren/judge/j1"
     result = client.get("/p/wren/judge/j1").text
-    assert "wren@r1 sounds more like the character than wren@r2: preferred in 9 of 9 votes." in result
+    assert "wren@r1 sounds more like Wren than wren@r2: preferred in 9 of 9 votes." in result
     assert "9 preferences as JSON lines" in result
     assert "closed" in client.get("/p/wren/judge").text.lower()
     lines = client.get("/p/wren/judge/j1/preferences.jsonl")
