@@ -1,4 +1,4 @@
-"""What contestants of Pip answer in tests and pictures: written by hand, put together by prompt, seed and contestant."""
+"""What contestants of Pip answer in tests and pictures, by prompt, seed and contestant; written by hand."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ _WRITTEN = {
         "I'm sorry to hear about your dog. It is important to discuss all the options with your veterinarian.",
     ),
     "What are stars, and where do they go in daytime?": (
-        "Stars are lamps that are so far off they look like SALT. They don't go anywhere in the day, it's only that the "
-        "sun shouts louder. I tried shouting louder than the sun. Tuck wrote it on a label.",
+        "Stars are lamps that are so far off they look like SALT. They don't go anywhere in the day, it's only that "
+        "the sun shouts louder. I tried shouting louder than the sun. Tuck wrote it on a label.",
         "Stars are very far away suns. In the daytime you cannot see them because the sun is bright.",
         "Stars are massive spheres of plasma held together by gravity. They are not visible during the day.",
     ),

@@ -33,8 +33,13 @@ def main(workspace: str, port: str, slower: str = "0") -> None:
         return replace(found, engine=ScriptedEngine(late))
 
     studio = Studio.at(Path(workspace), open_voice=opened)
+
+    def say(url: str) -> None:
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+
     with contextlib.suppress(KeyboardInterrupt):
-        serve(studio, Serving(port=int(port), strict=True, browse=False, say=lambda url: print(url, flush=True)))
+        serve(studio, Serving(port=int(port), strict=True, browse=False, say=say))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import StartStudio
 from playwright.sync_api import Page, expect
 from scripted_pip import HOSTILE
 from watching import Watched, settle, too_wide
 from workspaces import command, scripted_contestants
 
+from conftest import StartStudio
 from personatune.judging.prompts import everyday
 
 

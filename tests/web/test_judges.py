@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import StartStudio
 from judge_pages import READING, key_of, pair, vote
 from playwright.sync_api import Browser, Error, Page, Response
 from watching import is_closed
 from workspaces import liked, standing_votes
 
+from conftest import StartStudio
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.store import Store

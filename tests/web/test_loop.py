@@ -6,13 +6,13 @@ import json
 import re
 from pathlib import Path
 
-from conftest import StartStudio
 from judge_pages import vote_to_the_end
 from playwright.sync_api import Page, expect
 from watching import Watched, settle
-
-from personatune import persona as personas
 from workspaces import QUICK
+
+from conftest import StartStudio
+from personatune import persona as personas
 
 SLOW = 60_000
 """Milliseconds for what trains or loads a model."""

@@ -39,7 +39,9 @@ READ = """async (url) => {
     document.body.append(one);
     setTimeout(() => done(''), 1500);
   });
-  const readable = (frame) => { try { return frame.contentDocument.body.innerText.slice(0, 200); } catch { return ''; } };
+  const readable = (frame) => {
+    try { return frame.contentDocument.body.innerText.slice(0, 200); } catch { return ''; }
+  };
   seen.iframe = await loads('iframe', url + '/');
   seen.script = await loads('script', url + '/static/studio.js');
   seen.img = await loads('img', url + '/static/icon.svg');
@@ -70,7 +72,7 @@ CHANGE = """async ([url, body]) => {
 
 
 class _Blank(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("content-type", "text/html")
         self.end_headers()
@@ -133,8 +135,8 @@ def test_a_name_that_was_pointed_at_this_machine_is_refused(studio: StudioProces
 def test_a_page_cannot_be_framed_by_another(studio: StudioProcess, another_port: int, context: BrowserContext):
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{another_port}/")
-    page.evaluate("(url) => { const one = document.createElement('iframe'); one.src = url; document.body.append(one); }",
-                  studio.url)  # fmt: skip
+    framed = "(url) => { const one = document.createElement('iframe'); one.src = url; document.body.append(one); }"
+    page.evaluate(framed, studio.url)
     page.wait_for_timeout(800)
 
     assert all("Personas" not in frame.content() for frame in page.frames[1:])

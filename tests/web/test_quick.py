@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import StartStudio
 from playwright.sync_api import BrowserContext
 from studio_process import begun, free_port
 from watching import Watched, settle
+
+from conftest import StartStudio
 
 FIRST_PAGE = 2.0
 """Seconds from the command to the first page."""
@@ -46,7 +47,7 @@ def test_the_first_page_is_there_within_two_seconds_of_the_command(
 
 
 def test_ten_thousand_rows_are_searched_and_scrolled_at_once(start_studio: StartStudio, filled: Path, watched: Watched):
-    words = "bun crumb flour thunder pipe ladder walnut sieve kettle apron".split()
+    words = ["bun", "crumb", "flour", "thunder", "pipe", "ladder", "walnut", "sieve", "kettle", "apron"]
     with (filled / "pip" / "train.jsonl").open("w", encoding="utf-8") as file:
         for number in range(10_000):
             said = f"What about {words[number % 10]} number {number}, and {words[number // 10 % 10]}?"

@@ -55,7 +55,8 @@ def settle(page: Page) -> None:
     page.wait_for_function(
         """() => !document.querySelector('.htmx-request:not(#estimate), .checking')
                  && [...document.querySelectorAll('figure[data-chart]')].every((one) =>
-                      one.closest('[hidden], details:not([open])') || one.querySelector('svg, canvas, .chart-failed'))""",
+                      one.closest('[hidden], details:not([open])')
+                      || one.querySelector('svg, canvas, .chart-failed'))""",
         timeout=20_000,
     )
     page.wait_for_timeout(250)
