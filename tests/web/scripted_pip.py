@@ -159,7 +159,7 @@ def answer(request: Request, which: str) -> str:
             return reply if which != "r1" else f"{reply} too"
     chance = random.Random(f"{said} {request.params.seed} {which}")
     mild = request.params.temperature <= 0.5
-    if said in _WRITTEN and (mild or chance.random() < 0.6) and which != "prompted":
+    if said in _WRITTEN and (mild or chance.random() < 0.85) and which != "prompted":
         return _WRITTEN[said][{"base": 2, "r1": 1}.get(which, 0)]
     word = max(re.findall(r"[^\W\d_]+", said) or ["That"], key=len).lower()
     if which == "base":

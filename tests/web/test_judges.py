@@ -106,15 +106,26 @@ def overheard(start_studio: StartStudio, filled: Path, browser: Browser) -> dict
     page.on("response", lambda response: wire.append(response))
     page.get_by_role("button", name="Begin judging").click()
     shown: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = []
     for number in range(26):
         if number == 20:
+            page.locator("#go-on").wait_for()
+            seen += _drained(wire)
             page.locator("#go-on").click()
         left, right = pair(page)
         shown.append({"key": key_of(page), "left": left, "right": right})
+        seen += _drained(wire)
         vote(page, ("left", "right")[number % 2], by_key=number % 3 > 0)
-    seen = [_seen(one) for one in wire]
+    seen += _drained(wire)
     page.context.close()
     return {"shown": shown, "wire": seen, "pip": Persona.open(filled / "pip")}
+
+
+def _drained(wire: list[Response]) -> list[dict[str, Any]]:
+    """What has come over the wire since; bodies are to be had only until the page is left."""
+    found = [_seen(one) for one in wire if "/static/" not in one.url]
+    wire.clear()
+    return found
 
 
 def _seen(response: Response) -> dict[str, Any]:
