@@ -130,7 +130,7 @@ def test_the_whole_loop_by_mouse(start_studio: StartStudio, tiny_gemma: Path, tm
     page.get_by_role("button", name="What differs").click()
     expect(page.get_by_role("table", name="What differs")).to_be_visible()
     go(page, "Runs")
-    expect(page.locator("svg[role=img], .card svg").last).to_be_visible()
+    expect(page.locator("main svg[role=img]:visible").first).to_be_visible()
     page.get_by_role("rowheader", name="r2").get_by_role("link").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("r2")
     assert not watched.errors

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from scripted_pip import open_scripted
+from scripted_pip import is_loud, open_scripted
 
 from personatune import cli as command_line
 from personatune import persona as personas
@@ -115,11 +115,8 @@ def _vote(session: Session, record: JudgingRecord, making: Making, judge: str, v
 
 
 def liked(left: str, right: str, otherwise: bool = False) -> str:
-    """The side that is louder, as Pip is."""
-    louder = sum(word.isupper() and len(word) > 1 for word in left.split()) >= sum(
-        word.isupper() and len(word) > 1 for word in right.split()
-    )
-    return "left" if louder != otherwise else "right"
+    """The side that is loud, as Pip is."""
+    return "left" if (is_loud(left) or not is_loud(right)) != otherwise else "right"
 
 
 class _Clock:

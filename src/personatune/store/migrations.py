@@ -175,7 +175,6 @@ def m003_judgings(db: Database) -> None:
             number INTEGER PRIMARY KEY, vote TEXT NOT NULL REFERENCES judging_votes(id), created TEXT NOT NULL,
             reason TEXT NOT NULL, given INTEGER NOT NULL)""",
         "CREATE INDEX judging_reasons_by_vote ON judging_reasons (vote)",
-        # A manifest with a NaN, after a training that went wrong, is no JSON to SQLite.
         # As with evaluations: a judging is made from its replies, and a run that learned from votes from judgings.
         "DROP VIEW edges",
         """CREATE VIEW edges (child_kind, child_id, parent_kind, parent_id) AS
