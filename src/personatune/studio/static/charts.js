@@ -30,6 +30,7 @@
     const about = made.usermeta;
     delete made.usermeta;
     if (dark) made.config = about.dark;
+    made.config = { ...made.config, aria: false }; // the place says what is drawn, the table says the numbers
     const room = Math.max(place.clientHeight, 80);
     if (made.facet) {
       const panels = made.facet.row ? new Set(made.spec.layer.flatMap(() => (made.data.values || []).map((row) => row[made.facet.row.field]))).size : 1;

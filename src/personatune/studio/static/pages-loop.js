@@ -127,5 +127,5 @@ if (talkPlace) {
 
 // Beside a talk there is no room on a narrow screen: what stands there is folded up first.
 if (matchMedia("(max-width: 1080px)").matches) {
-  for (const fold of document.querySelectorAll(".aside-fold[open], .lengths-fold[open]")) fold.open = false;
+  for (const fold of document.querySelectorAll(".aside-fold[open]")) fold.open = false;
 }
