@@ -11,10 +11,12 @@ from typing import Any
 from personatune.charts.theme import About, Frame, empty, finished, told_apart
 
 _PANEL = 88
+_HEADER, _BETWEEN, _FOOT = 37, 18, 46
 _ROW = 26
 _BARS = 24
 _HEAD = ("", "replies", "shortest tenth up to", "middle", "longest tenth from")
 _TRAINING = "training data"
+_IN_LINES = r"split(datum.label, '\n')"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     longest = max(max(one.words) for one in everyone if one.words)
     step = _round_up(max(1, longest + 1) / _BARS)
     behind = _counted(training, step)
-    names = told_apart(_titled(one, training) for one in panels)
+    names = [
+        f"{name}\n{_middle(one, training)}"
+        for name, one in zip(told_apart(p.name for p in panels), panels, strict=True)
+    ]
     bars: list[dict[str, Any]] = []
     for name, one in zip(names, panels, strict=True):
         front = _counted(one.words, step)
@@ -68,9 +73,11 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     colour = alt.Color("panel:N", legend=None, scale=alt.Scale(domain=names))
     fore = chart.mark_rect().encode(front_x, alt.X2("to"), alt.Y("share:Q"), alt.Y2(datum=0), colour, **hover)
     both = alt.layer(grey, fore.transform_filter("datum.share > 0"), data=alt.Data(values=bars))
-    header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None)
-    faceted = both.facet(row=alt.Row("panel:N", sort=names, header=header), spacing=34)
-    return finished(faceted, about, Frame(height=(_PANEL + 34) * len(names) + 52, aside=62, panel=_PANEL))
+    # The name on a line of its own, so that both lines fit a phone.
+    header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None, labelExpr=_IN_LINES)
+    faceted = both.facet(row=alt.Row("panel:N", sort=names, header=header), spacing=_BETWEEN)
+    height = (_PANEL + _HEADER + _BETWEEN) * len(names) - _BETWEEN + _FOOT
+    return finished(faceted, about, Frame(height=height, aside=54, panels=len(names), panel=_PANEL))
 
 
 def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str, Any]:
@@ -111,16 +118,15 @@ def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str,
     return finished(alt.layer(*layers), about, Frame(height=_ROW * len(names) + 58))
 
 
-def _titled(one: Lengths, training: Sequence[int]) -> str:
-    return f"{one.name}: {_middle(one if one.words or one.name != _TRAINING else Lengths(one.name, training))}"
-
-
 def _sentence(everyone: Sequence[Lengths]) -> str:
     return "; ".join(f"{name}: {_middle(one)}" for name, one in zip(told_apart(o.name for o in everyone), everyone,
                                                                    strict=True)) + "."  # fmt: skip
 
 
-def _middle(one: Lengths) -> str:
+def _middle(one: Lengths, training: Sequence[int] = ()) -> str:
+    """The lengths in words; the training data's own panel has no replies in front, and says what lies behind."""
+    if one.name == _TRAINING and not one.words:
+        one = Lengths(_TRAINING, training)
     if not one.words:
         return "no replies"
     low, middle, high = map(round, _at(one.words, 10, 50, 90))

@@ -170,3 +170,16 @@ def test_reports_have_the_charts_colours(scheme: int, palette: Palette) -> None:
     css = resources.files("personatune.evaluation").joinpath("templates", "report.css").read_text("utf-8")
     block = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[scheme]))
     assert {role: block[role] for role in palette.roles()} == palette.roles()
+
+
+@pytest.mark.parametrize("width", [350, 720])
+@pytest.mark.parametrize("panels", [1, 2, 5])
+def test_a_chart_of_panels_takes_the_room_that_it_says(width: int, panels: int):
+    long = "a contestant with a long name: and a colon, and more of it than any phone is wide"
+    spec = lengths([Lengths(f"{long} {number}", [40, 60, 80]) for number in range(panels)], [50, 60, 70])
+    drawn = to_svg(spec, width=width)
+    wide, high = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())  # type: ignore[union-attr]
+
+    assert wide <= width
+    assert abs(high - spec["usermeta"]["height"]) <= 12
+    assert drawn.count(">median 60 words, four in five 44 to 76<") == panels, "a long name does not cut off the figures"
