@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, empty, finished, told_apart
+from personatune.charts.theme import About, Frame, empty, finished, in_order, told_apart
 
 _PANEL = 88
 _HEADER, _BETWEEN, _FOOT = 37, 18, 46
@@ -57,7 +57,8 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
             words = f"{low} words" if step == 1 else f"{low} to {high - 1} words"
             said = f"{words}: {share:.0%} of the replies" if one.words else words
             said += f", {data:.0%} of the training data" if training else ""
-            bars.append({"panel": name, "low": low, "high": high, "from": low + 0.22 * step, "to": high - 0.22 * step}
+            bars.append({"panel": name, "place": names.index(name), "low": low, "high": high}
+                        | {"from": low + 0.22 * step, "to": high - 0.22 * step}
                         | {"share": share, "data": data, "said": said})  # fmt: skip
     top = max(0.02, *(max(bar["share"], bar["data"]) for bar in bars))
     x = alt.X("low:Q").title("words in a reply").scale(domain=[0, step * (longest // step + 1)], nice=False)
@@ -75,9 +76,12 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     both = alt.layer(grey, fore.transform_filter("datum.share > 0"), data=alt.Data(values=bars))
     # The name on a line of its own, so that both lines fit a phone.
     header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None, labelExpr=_IN_LINES)
-    faceted = both.facet(row=alt.Row("panel:N", sort=names, header=header), spacing=_BETWEEN)
-    height = (_PANEL + _HEADER + _BETWEEN) * len(names) - _BETWEEN + _FOOT
-    return finished(faceted, about, Frame(height=height, aside=54, panels=len(names), panel=_PANEL))
+    # Sorted by a number: a list of names would become an expression, in which Vega takes some words for its own.
+    order = alt.EncodingSortField("place", op="min")
+    faceted = both.facet(row=alt.Row("panel:N", sort=order, header=header), spacing=_BETWEEN)
+    count = len({bar["panel"] for bar in bars})
+    height = (_PANEL + _HEADER + _BETWEEN) * count - _BETWEEN + _FOOT
+    return finished(faceted, about, Frame(height=height, aside=54, panels=count, panel=_PANEL))
 
 
 def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str,
             values.append({"name": name, "p5": p5, "p25": p25, "p50": p50, "p75": p75, "p95": p95}
                           | {"said": said, "of": "data" if of_data else "replies"})  # fmt: skip
     base = alt.Chart(alt.Data(values=values))
-    y = alt.Y("name:N", sort=names, scale=alt.Scale(domain=names)).title(None).axis(domain=False)
+    y = in_order("name", names)
     hover = {"tooltip": alt.Tooltip("said:N"), "description": alt.Description("said:N")}
     layers = []
     if training:

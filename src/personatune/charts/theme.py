@@ -114,6 +114,17 @@ def finished(chart: Any, about: About, frame: Frame) -> dict[str, Any]:
     return spec
 
 
+def in_order(field: str, names: Sequence[str]) -> Any:
+    """The vertical axis of names from top to bottom.
+
+    They are its domain and not how it is sorted: that would put them into an expression, in which Vega takes a
+    contestant called "if" for a word of its own.
+    """
+    import altair as alt
+
+    return alt.Y(f"{field}:N", scale=alt.Scale(domain=list(names)), axis=alt.Axis(domain=False)).title(None)
+
+
 def empty(about: About, words: str) -> dict[str, Any]:
     """The chart of nothing: it says so in its place."""
     import altair as alt
