@@ -342,7 +342,8 @@ class Sitting:
     def _lines(self) -> list[str]:
         session = self._session
         places = session.places()
-        aside = f"; {session.plan.left_out} others stand in what was learned from" if session.plan.left_out else ""
+        left_out = session.plan.left_out
+        aside = f"; {left_out} more are left out, since a contestant has learned from them" if left_out else ""
         among = " and ".join((", ".join(session.judging.contestants[:-1]), session.judging.contestants[-1]))
         return [
             f"{session.judging.id}: {among}, judged by {self._judge}; {len(places)} prompts{aside}",

@@ -14,6 +14,7 @@ from personatune.data.doctor import Examination, examine
 from personatune.data.edit import RowPlace, raw_rows, read_row
 from personatune.data.findings import Finding, counted
 from personatune.data.leaks import SuitePrompt
+from personatune.data.normalise import word_count
 from personatune.data.version import version_of
 from personatune.errors import DataError
 
@@ -32,6 +33,8 @@ class CatalogueRow:
     """Why it cannot be read."""
     folded: str
     """What is searched."""
+    words: tuple[int, ...] = ()
+    """The length of each reply."""
 
 
 @dataclass(frozen=True)
@@ -183,4 +186,5 @@ def _read(key: str, raw: bytes, name: str, line: int) -> CatalogueRow:
     except DataError as error:
         return CatalogueRow(key, text, None, error.what, text.casefold())
     said = "\n".join(message.content for message in conversation.messages)
-    return CatalogueRow(key, text, conversation, None, said.casefold())
+    words = tuple(word_count(reply) for reply in conversation.replies)
+    return CatalogueRow(key, text, conversation, None, said.casefold(), words)

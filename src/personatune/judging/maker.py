@@ -58,6 +58,8 @@ class Maker:
             while not self._stop.is_set() and time.monotonic() - self._nudged < _PATIENCE:
                 self._wanted.wait(_EVERY)
                 self._wanted.clear()
+                if self._session.over():
+                    return
                 if not self._stop.is_set():
                     prepare(self._session, self._making)
         except Stopped:

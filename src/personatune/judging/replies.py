@@ -58,10 +58,11 @@ class Making:
 def prepare(session: Session, making: Making, ahead: int = AHEAD) -> bool:
     """Make blocks of replies until `ahead` pairs are ready beyond every judge; whether anything was made.
 
-    A reply that is there is never made again. Ends early when hardly anything is left to judge.
+    A reply that is there is never made again. Ends early when hardly anything is left to judge, or the judging
+    is closed.
     """
     anything = False
-    while session.stuck() is None and (block := _next_block(session, ahead)) is not None:
+    while not session.over() and (block := _next_block(session, ahead)) is not None:
         _make(session, making, block)
         anything = True
     return anything

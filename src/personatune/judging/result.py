@@ -329,7 +329,7 @@ def _judged(
         reasons=_reasons(counted, rows.reasons, names),
         signals=_signals(decisive, said, *measured_by) if len(decisive) >= ENOUGH_VOTES else (),
     )
-    return made.model_copy(update={"sentence": verdict_of(made)})
+    return made.model_copy(update={"sentence": verdict_of(made, plan_of(rows.judging).character)})
 
 
 def _won(ballot: Ballot) -> tuple[int, int]:

@@ -34,8 +34,8 @@ def overall(result: Result) -> str:
     return " ".join(f"{one.judge}: {one.sentence}" for one in judges)
 
 
-def verdict_of(judge: JudgeResult) -> str:
-    """One judge's verdict."""
+def verdict_of(judge: JudgeResult, character: str) -> str:
+    """One judge's verdict on who sounds more like the character."""
     if not judge.decisive:
         return "No vote prefers either, so nothing can be said."
     if len(judge.standings) > 2:
@@ -47,11 +47,11 @@ def verdict_of(judge: JudgeResult) -> str:
         low, high = judge.interval
         return (
             f"Not distinguishable yet: after {_votes(judge.decisive)} the preference for {first.contestant} over "
-            f"{second.contestant} lies between {low:.0%} and {high:.0%}.{vague}"
+            f"{second.contestant} lies between {_percent(low)} and {_percent(high)}.{vague}"
         )
     winner, loser = (first, second) if judge.preferred == first.contestant else (second, first)
     return (
-        f"{winner.contestant} sounds more like the character than {loser.contestant}: preferred in {winner.wins} of "
+        f"{winner.contestant} sounds more like {character} than {loser.contestant}: preferred in {winner.wins} of "
         f"{_votes(judge.decisive)}.{vague}"
     )
 
@@ -80,8 +80,8 @@ def remarks(judge: JudgeResult) -> list[tuple[str, str]]:
         found.append(
             (
                 "Interval",
-                f"The preference for {name} lies between {low:.0%} and {high:.0%}. This holds with 95 %, however often "
-                f"one looked. Evidence: {judge.evidence:.1f}; at 20 a winner is called.",
+                f"The preference for {name} lies between {_percent(low)} and {_percent(high)}. This holds with 95 %, "
+                f"however often one looked. Evidence: {judge.evidence:.1f}; at 20 a winner is called.",
             )
         )
     if judge.preferred is None and not judge.above:
@@ -136,9 +136,15 @@ def _length(judge: JudgeResult) -> list[str]:
     return [
         f"{one.contestant} was preferred in {one.longer.count} of {one.longer.of} when its reply was the longer one, "
         f"and in {one.shorter.count} of {one.shorter.of} when it was the shorter one."
-        for one in judge.standings
+        for one in (
+            judge.standings if len(judge.standings) > 2 else judge.standings[:1]
+        )  # of two, the other mirrors it
         if one.longer.of or one.shorter.of
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _votes(count: int) -> str:

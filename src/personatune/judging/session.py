@@ -223,6 +223,10 @@ class Session:
         """The pairs as the order sees them."""
         return [PairPlace(*row) for row in judgings.states(self.store, self.judging.id)]
 
+    def over(self) -> bool:
+        """Whether no further replies are wanted: it is closed, or hardly anything is left for an ear."""
+        return judgings.is_closed(self.store, self.judging.id) or self.stuck() is not None
+
     def stuck(self) -> Literal["broken", "same"] | None:
         """Whether hardly anything is left for an ear: a contestant's replies are faulty, or all say the same."""
         counts = judgings.fault_counts(self.store, self.judging.id).values()

@@ -190,7 +190,8 @@ def m003_judgings(db: Database) -> None:
             UNION ALL SELECT 'sample', sample, 'sweep', sweep FROM planned_samples WHERE sample IS NOT NULL
             UNION ALL SELECT 'judging', judging, 'sample', sample FROM judging_replies WHERE sample IS NOT NULL
             UNION ALL SELECT 'run', runs.name, 'judging', learned.value
-                FROM runs, json_each(runs.manifest, '$.preferences.judgings') AS learned""",
+                FROM runs, json_each(replace(replace(runs.manifest, 'NaN', 'null'), 'Infinity', '0'),
+                                     '$.preferences.judgings') AS learned""",
         "DROP VIEW nodes",
         """CREATE VIEW nodes (kind, id, about) AS
             SELECT 'data', id, rows || ' conversations of ' || source FROM datasets

@@ -39,6 +39,8 @@ class Checked:
 
     findings: RowFindings | None
     """None while it is still looking."""
+    version: str | None = None
+    """The data version; None while it is not known, empty when a row cannot be read."""
     fault: PersonatuneError | None = None
     """Why the test prompts could not be compared with the rows."""
 
@@ -77,7 +79,7 @@ class Catalogues:
             self._known.move_to_end(path)
             return known
 
-    def checked(self, persona: Persona, catalogue: Catalogue, wait: float = 0.12) -> Checked:
+    def checked(self, persona: Persona, catalogue: Catalogue, wait: float = 0.06) -> Checked:
         """What the check finds in this state of the file; after `wait` seconds, that it is still looking."""
         key = (catalogue.hash, _stamp(persona.suite_file))
         with self._lock:
@@ -89,6 +91,8 @@ class Catalogues:
                 threading.Thread(
                     target=self._check, args=(check, persona, catalogue), name="data check", daemon=True
                 ).start()
+        if not wait and not check.done():
+            return Checked(None)  # waiting for no time at all would still let the check's thread go first
         try:
             return check.result(wait)
         except NotYet:
@@ -106,7 +110,7 @@ class Catalogues:
             except PersonatuneError as error:
                 fault = error
             try:
-                check.set_result(Checked(catalogue.examined(prompts), fault))
+                check.set_result(Checked(catalogue.examined(prompts), catalogue.version, fault))
             except BaseException as error:
                 check.set_exception(error)
 

@@ -12,7 +12,7 @@ import tomli_w
 
 from personatune import files
 from personatune.errors import PersonaError, from_os_error
-from personatune.persona import PERSONA_FILE, Character, Persona
+from personatune.persona import PERSONA_FILE, Character, Persona, read_character
 
 TEXTS = ("name", "summary", "description", "voice", "greeting")
 TABLES = ("training", "generation")
@@ -44,18 +44,38 @@ def save(persona: Persona, wanted: Mapping[str, str], *, seen: str) -> Persona:
     changed without losing what the author wrote.
     """
     path = persona.folder / PERSONA_FILE
-    text = read(persona.folder)
-    if files.content_hash(text) != seen:
-        raise PersonaError(
-            f"{PERSONA_FILE} has changed since this page was opened",
-            where=path,
-            fix="open the page again and make your change once more: nothing was overwritten",
-        )
+    text = _unchanged(persona.folder, seen)
     changed = edited(text, wanted, path)
     Character.model_validate(tomllib.loads(changed))
     if changed != text:
         files.write_text(path, changed)
     return Persona.open(persona.folder)
+
+
+def replace(persona_folder: Path, text: str, *, seen: str) -> None:
+    """Write the whole file anew, as one that can be read. Raises `PersonaError` for text that cannot."""
+    path = persona_folder / PERSONA_FILE
+    _unchanged(persona_folder, seen)
+    staging = path.with_name(f".{PERSONA_FILE}.mended")
+    try:
+        files.write_text(staging, text)
+        read_character(staging)
+        files.write_text(path, text)
+    except PersonaError as error:
+        raise PersonaError(error.what.replace(staging.name, path.name), fix=error.fix) from error
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _unchanged(persona_folder: Path, seen: str) -> str:
+    text = read(persona_folder)
+    if files.content_hash(text) != seen:
+        raise PersonaError(
+            f"{PERSONA_FILE} has changed since this page was opened",
+            where=persona_folder / PERSONA_FILE,
+            fix="open the page again and make your change once more: nothing was overwritten",
+        )
+    return text
 
 
 def edited(text: str, wanted: Mapping[str, str], path: Path) -> str:

@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 
+from personatune.charts.sweep_heat import Measured
 from personatune.evaluation.replies import Chip, chips_of, marked
 from personatune.evaluation.signals.signal import faults
 from personatune.evaluation.words import word_count
@@ -22,9 +23,6 @@ from personatune.store.records import SweepRecord
 from personatune.studio.calibrations import Calibrations, calibrations, nearby
 from personatune.sweeping.report import report_of
 from personatune.sweeping.run import read
-
-if TYPE_CHECKING:
-    from personatune.charts.sweep_heat import Measured
 
 _MOST = 6
 _REST = 3.0
@@ -69,8 +67,6 @@ class SweepView:
 
     def measured(self, measure: str) -> list[Measured]:
         """One measure at each point, for the heat map."""
-        from personatune.charts.sweep_heat import Measured
-
         found = []
         for point in self.points:
             moved = {name: float(point["parameters"][name]) for name in self.report["varied"]}

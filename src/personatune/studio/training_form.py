@@ -90,7 +90,7 @@ def training_command(persona: Persona, sent: Mapping[str, str]) -> list[str]:
     """
     own = persona.character.training
     chosen = forms.given(Recipe, sent, own)
-    Recipe.model_validate({**own, **chosen})
+    recipe = Recipe.model_validate({**own, **chosen})
     words = ["train", word_for(persona.name)]
     words += [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
     if parent := sent.get("from", ""):
@@ -102,6 +102,10 @@ def training_command(persona: Persona, sent: Mapping[str, str]) -> list[str]:
         if file not in data_files(persona):
             raise UsageError(f"{persona.name} has no file {file[:80]!r}")
         words.append(f"--data={persona.name}/{file}")
+    if recipe.method == "dpo":
+        if not parent:
+            raise UsageError("learning from votes goes on from a run", fix="choose one under: Begin with")
+        words.append("--votes")
     if sent.get("fresh"):
         words.append("--fresh")
     return words
@@ -121,6 +125,8 @@ def going_on_command(persona: Persona, made: Mapping[str, Any]) -> list[str]:
     words += [f"--{name.replace('_', '-')}={_word(value)}" for name, value in keys.items()]
     if parent:
         words.append(f"--from={parent}")
+    if keys.get("method", own.get("method")) == "dpo":
+        words.append("--votes")
     file = str((made.get("data") or {}).get("file") or persona.train_file.name)
     if file != persona.train_file.name:
         words.append(f"--data={file if Path(file).is_absolute() else f'{persona.name}/{file}'}")

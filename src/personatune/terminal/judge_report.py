@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from personatune.judging.result import JudgeResult, Result
+from personatune.judging.result import JudgeResult, Result, Standing
 from personatune.judging.sentences import remarks, remarks_on_all
 from personatune.store.judging_records import JudgingRecord
 from personatune.terminal.printable import Fitted, printable
@@ -47,8 +47,8 @@ def _print_judge(judge: JudgeResult, console: Console, *, named: bool) -> None:
         cells = [printable(one.contestant), str(one.wins), str(one.votes)]
         cells += [f"{part.count} of {part.of}" if part.of else "-" for part in (one.longer, one.shorter)]
         if several:
-            known = one.share is not None and one.votes
-            cells.append(f"{one.share:.0%} ({one.low:.0%} to {one.high:.0%})" if known else "-")
+            known = one.votes and one.share is not None and one.low is not None and one.high is not None
+            cells.append(_with_interval(one) if known else "-")
         table.add_row(*cells)
     console.print(Fitted(table))
     for title, sentence in remarks(judge):
@@ -57,6 +57,11 @@ def _print_judge(judge: JudgeResult, console: Console, *, named: bool) -> None:
         _print_reasons(judge, console)
     if judge.signals:
         _print_signals(judge, console)
+
+
+def _with_interval(one: Standing) -> str:
+    share, low, high = (100 * (part or 0.0) for part in (one.share, one.low, one.high))
+    return f"{share:.0f} % ({low:.0f} to {high:.0f})"
 
 
 def _print_reasons(judge: JudgeResult, console: Console) -> None:

@@ -40,10 +40,11 @@ else:
         descriptor = sys.stdin.fileno()
         before = termios.tcgetattr(descriptor)
         try:
-            tty.setcbreak(descriptor)
+            tty.setcbreak(descriptor)  # drops what was typed before: it cannot have been meant for what is shown now
             typed = os.read(descriptor, 16)
         finally:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         if typed in _ENDS:
             return END
-        return _ARROWS.get(typed, typed.decode("utf-8", "ignore").strip().lower())
+        arrow = next((name for signs, name in _ARROWS.items() if typed.startswith(signs)), None)
+        return arrow or typed.decode("utf-8", "ignore").strip().lower()[:1]

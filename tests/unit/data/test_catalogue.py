@@ -62,17 +62,19 @@ def test_findings_stand_beside_their_rows_however_many_there_are():
 def test_ten_thousand_rows_are_searched_in_a_moment_and_reread_after_an_edit():
     rows = [row(f"What is number {n}?", f"Number {n} is a {'fine' if n % 7 else 'rare'} one, I say. " * 4) for n in
             range(10_000)]  # fmt: skip
+    begun = time.perf_counter()
     first = read_catalogue(content(*rows))
+    reading = time.perf_counter() - begun
     times = []
     for word in ("rare", "9999", "no such word", ""):
         begun = time.perf_counter()
         first.search(word)
         times.append(time.perf_counter() - begun)
-    assert statistics.median(times) < 0.1
+    assert statistics.median(times) < 0.5
 
     rows[5000] = row("changed", "row")
     begun = time.perf_counter()
     second = read_catalogue(content(*rows), known=first)
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - begun < max(0.5, reading)
     assert second.rows[7].row is first.rows[7].row
     assert [placed.number for placed in second.search("changed")] == [5001]

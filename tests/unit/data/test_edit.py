@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from personatune.conversation import Conversation, Message
@@ -65,7 +65,7 @@ def readable(content: bytes) -> list[RowPlace]:
     return found
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contents(), st.data(), st.lists(WORDS, min_size=1, max_size=3))
 def test_a_changed_row_is_read_back_and_every_other_byte_stays(content: bytes, data: st.DataObject, texts: list[str]):
     place = data.draw(st.sampled_from(readable(content)))
@@ -82,7 +82,7 @@ def test_a_changed_row_is_read_back_and_every_other_byte_stays(content: bytes, d
     assert {key: now.get(key) for key in ("id", "topic")} == {key: before.get(key) for key in ("id", "topic")}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contents(), st.data())
 def test_saying_the_same_again_changes_not_one_byte(content: bytes, data: st.DataObject):
     place = data.draw(st.sampled_from(readable(content)))
@@ -91,7 +91,7 @@ def test_saying_the_same_again_changes_not_one_byte(content: bytes, data: st.Dat
     assert replaced(content, place, said).applied(content) == content
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contents(), WORDS, WORDS)
 def test_an_added_row_follows_everything_that_was_there(content: bytes, asked: str, said: str):
     after = added(content, dialogue(asked, said)).applied(content)
@@ -102,7 +102,7 @@ def test_an_added_row_follows_everything_that_was_there(content: bytes, asked: s
     assert read_row(new.raw, "f:1").messages == dialogue(asked, said).messages
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contents(), st.data())
 def test_a_deleted_row_is_gone_and_all_others_stay(content: bytes, data: st.DataObject):
     rows = list(raw_rows(content))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
 from dataclasses import fields
 
@@ -11,6 +13,7 @@ from contests import Clock, judge_all, judging_of, plainly, preferring, session_
 
 from personatune.errors import UsageError
 from personatune.judging.export import preferences, votes
+from personatune.judging.maker import Maker
 from personatune.judging.order import TOO_FAST
 from personatune.judging.replies import Making, prepare
 from personatune.judging.result import read, result
@@ -238,6 +241,46 @@ def test_replies_are_made_ahead_of_the_judge_and_not_all_at_once(store, clock):
     prepare(session, making, ahead=1)
     assert isinstance(session.next_pair("ada"), Shown)
     assert len(judgings.samples(store, session.judging.id)) == 48
+
+
+def test_a_maker_works_beside_the_judge_and_ends_with_the_judging(store, clock):
+    session = Session(store, judging_of(store), clock)
+    session.begin("ada")
+    ended = threading.Event()
+    maker = Maker(session, Making(voices(plainly)), ended.set)
+    maker.start()
+    given = 0
+    deadline = time.monotonic() + 30
+    while given < 20 and time.monotonic() < deadline:
+        shown = session.next_pair("ada")
+        if isinstance(shown, Shown):
+            clock.pass_by(5)
+            session.vote(shown.key, "tie")
+            given += 1
+        maker.nudge()
+    assert given == 20
+    assert len(judgings.samples(store, session.judging.id)) < 160, "ahead of the judge, and not all at once"
+    session.close()
+    maker.nudge()
+    assert ended.wait(10)
+    made = len(judgings.samples(store, session.judging.id))
+    assert not prepare(session, Making(voices(plainly)), 1000)
+    assert len(judgings.samples(store, session.judging.id)) == made
+
+
+def test_what_ends_a_maker_early_is_kept(store, clock):
+    def answer(name, request):
+        raise OSError(28, "No space left on device")
+
+    maker = Maker(Session(store, judging_of(store), clock), Making(voices(answer)))
+    maker.start()
+    maker.stop()
+    other = Maker(Session(store, judging_of(store), clock), Making(voices(answer)))
+    other.start()
+    deadline = time.monotonic() + 10
+    while other.alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert isinstance(other.error, OSError)
 
 
 def test_the_result_follows_from_the_exported_votes_alone(store, clock):

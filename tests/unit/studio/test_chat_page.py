@@ -174,6 +174,28 @@ def test_stop_really_stops_and_the_talk_is_as_it_was(odd: Pages):
     assert "[Hello? / again]" in say(odd, where, "again")
 
 
+def test_a_stop_while_the_model_is_loaded_counts_when_it_is(odd: Pages):
+    where = begin(odd)
+    loaded = threading.Event()
+    state = odd.client.app.state  # type: ignore[attr-defined]
+    before = state.studio.voices._open
+
+    def opened(persona: Persona, which: str) -> Any:
+        loaded.wait(20)
+        return before(persona, which)
+
+    state.studio = replace(state.studio, voices=Voices(opened))
+    del state.chats
+    odd.post(f"{where}/say", {"text": "x"})
+    chats = state.chats
+    assert chats.stop(odd.persona, where.rpartition("/")[2], wait=0.05).over is False
+    assert "as soon as the model is loaded" in odd.get(f"{where}/talk")
+    loaded.set()
+    assert events(odd, where)[0] == ("loading", {"side": 0, "which": "r1"})
+    assert "Stopped" in odd.get(f"{where}/talk")
+    assert len(samples(odd)) == 1
+
+
 def test_the_server_answers_others_while_a_reply_is_written(odd: Pages):
     where = begin(odd)
     engine = Endless()

@@ -223,4 +223,4 @@ def test_ten_thousand_rows_scroll_and_search_in_a_moment(tmp_path: Path):
         begun = time.perf_counter()
         odd.get(path)
         times.append(time.perf_counter() - begun)
-    assert statistics.median(times) < 0.4, times
+    assert statistics.median(times) < 1, times

@@ -73,6 +73,25 @@ def test_a_broken_persona_file_is_explained_and_spoils_no_other_page(
         assert "what to do" in answer.text
 
 
+def test_a_broken_persona_file_is_mended_in_the_page(client: TestClient, robin: Persona) -> None:
+    path = robin.folder / "persona.toml"
+    path.write_text('name = "Rob\n# mine', "utf-8")
+    seen = files.content_hash(path.read_text("utf-8"))
+    assert "name = &#34;Rob" in client.get("/p/robin").text
+    still = client.post("/p/robin/file", data={"text": "name = 3", "seen": seen, "token": TOKEN})
+
+    assert still.status_code == 422
+    assert "name = 3" in still.text  # what was typed is not lost
+    assert path.read_text("utf-8") == 'name = "Rob\n# mine'
+    late = client.post("/p/robin/file", data={"text": 'name = "R"', "seen": "0" * 64, "token": TOKEN})
+    assert "has changed since" in late.text
+    done = client.post("/p/robin/file", data={"text": 'name = "Rob"\r\n# mine', "seen": seen, "token": TOKEN})
+    assert done.status_code == 303
+    assert path.read_text("utf-8") == 'name = "Rob"\n# mine'
+    assert sorted(entry.name for entry in robin.folder.iterdir()) == ["persona.toml", "suite.yaml", "train.jsonl"]
+    assert client.post("/p/nobody/file", data={"text": 'name = "R"', "token": TOKEN}).status_code == 404
+
+
 @pytest.mark.parametrize("status", STATES)
 def test_a_run_in_every_state(client: TestClient, robin: Persona, status: str) -> None:
     name = add_run(robin, status)  # type: ignore[arg-type]
@@ -223,6 +242,15 @@ def test_a_training_that_cannot_be_is_not_queued(
     assert answer.status_code == 400
     assert f'id="e-{field}"' in answer.text
     assert studio.queue.jobs() == []
+
+
+def test_learning_from_votes_goes_on_from_a_run(client: TestClient, robin: Persona, studio: Studio) -> None:
+    add_run(robin)
+    assert client.post("/p/robin/train", data={"method": "dpo", "token": TOKEN}).status_code == 400
+    assert client.post("/p/robin/train", data={"method": "dpo", "from": "r1", "token": TOKEN}).status_code == 303
+    (job,) = studio.queue.jobs()
+
+    assert list(job.argv) == ["train", "robin", "--method=dpo", "--from=r1", "--votes"]
 
 
 @pytest.mark.parametrize("sent", [{"from": "r9"}, {"from": "../r1"}, {"data": "../../etc/passwd"}, {"data": "x.jsonl"}])

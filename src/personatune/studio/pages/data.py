@@ -13,13 +13,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from personatune.charts.lengths import lengths
 from personatune.conversation import ROLES, Conversation, Message
 from personatune.data import edit, journal
-from personatune.data.catalogue import Catalogue, Placed, Remark
+from personatune.data.catalogue import Catalogue, Placed, Remark, RowFindings
 from personatune.data.edit import RowPlace, Splice
 from personatune.data.findings import counted
 from personatune.data.jsonl import is_one_array
-from personatune.data.normalise import word_count
 from personatune.errors import DataError, PersonatuneError, UsageError
 from personatune.persona import Persona
 from personatune.studio.asking import Form, Who, text, texts
@@ -73,7 +73,7 @@ class RowView:
         said = self.placed.row.conversation
         if said is None:
             return "cannot be read"
-        words = sum(word_count(reply) for reply in said.replies)
+        words = sum(self.placed.row.words)
         turns = f"{len(said.replies)} replies, " if len(said.replies) > 1 else ""
         return f"{turns}{counted(words, 'word')}"
 
@@ -125,6 +125,7 @@ def remarks(request: Request, persona: Who, rows: str = "") -> Response:
     """What the check found in these rows, each for its place on the page: `12.KEY,13.KEY`."""
     catalogue = catalogues(request).of(persona.train_file)
     by_key = {placed.row.key: placed for placed in catalogue.rows}
+    found = catalogues(request).checked(persona, catalogue, wait=0).findings
     views = []
     for word in rows.split(",")[:1000]:
         number, _, key = word.partition(".")
@@ -132,15 +133,13 @@ def remarks(request: Request, persona: Who, rows: str = "") -> Response:
         if placed is None or placed.row.key != key:
             placed = by_key.get(key)
         if placed is not None:
-            views.append((f"{number}-{key}", _view(request, persona, catalogue, placed)))
+            views.append((f"{number}-{key}", _beside(placed, found)))
     return part(request, "data-remarks.html", views=views, who=persona)
 
 
 @router.get("/lengths.json")
 def lengths_chart(request: Request, persona: Who) -> Response:
     """How long the replies are, as a chart."""
-    from personatune.charts.lengths import lengths
-
     catalogue = catalogues(request).of(persona.train_file)
     return JSONResponse(lengths([], _reply_words(catalogue)))
 
@@ -273,14 +272,15 @@ def _about(request: Request, persona: Persona, catalogue: Catalogue) -> dict[str
         "suite_fault": checked.fault,
         "middle": words[len(words) // 2] if words else None,
         "ends": (words[0], words[-1]) if words else None,
-        "multi": sum(len(one.replies) > 1 for one in catalogue.conversations),
+        "multi": sum(len(placed.row.words) > 1 for placed in catalogue.rows),
+        "version": checked.version,
         "unreadable": len(catalogue.rows) - len(catalogue.conversations),
         "undoable": journal.undoable(persona.train_file, known.content(persona.train_file)),
         "codes": _codes(found),
     }
 
 
-def _codes(found: Any) -> list[tuple[str, int]]:
+def _codes(found: RowFindings | None) -> list[tuple[str, int]]:
     """Each kind of finding that stands beside rows, and beside how many."""
     if found is None:
         return []
@@ -289,14 +289,15 @@ def _codes(found: Any) -> list[tuple[str, int]]:
 
 
 def _listed(request: Request, persona: Persona, catalogue: Catalogue, where: Filter, start: int) -> dict[str, Any]:
-    found = catalogues(request).checked(persona, catalogue).findings if where.finding else None
-    only = found.lines_of(where.finding) if found else None
+    wait = 0.06 if where.finding else 0.0
+    found = catalogues(request).checked(persona, catalogue, wait).findings
+    only = found.lines_of(where.finding) if found and where.finding else None
     matching = catalogue.search(where.q, lines=only)
     start = max(0, start)
     shown = matching[start : start + PAGE]
     more = start + PAGE if start + PAGE < len(matching) else None
     return {
-        "views": [_view(request, persona, catalogue, placed) for placed in shown],
+        "views": [_beside(placed, found) for placed in shown],
         "matching": len(matching),
         "total": len(catalogue.rows),
         "start": start,
@@ -307,7 +308,10 @@ def _listed(request: Request, persona: Persona, catalogue: Catalogue, where: Fil
 
 
 def _view(request: Request, persona: Persona, catalogue: Catalogue, placed: Placed) -> RowView:
-    found = catalogues(request).checked(persona, catalogue, wait=0).findings
+    return _beside(placed, catalogues(request).checked(persona, catalogue, wait=0).findings)
+
+
+def _beside(placed: Placed, found: RowFindings | None) -> RowView:
     return RowView(placed, found.by_line.get(placed.line, ()) if found else ())
 
 
@@ -359,7 +363,7 @@ def _same(before: Message, now: Message) -> bool:
 
 
 def _reply_words(catalogue: Catalogue) -> list[int]:
-    return [word_count(reply) for conversation in catalogue.conversations for reply in conversation.replies]
+    return [words for placed in catalogue.rows for words in placed.row.words]
 
 
 def _told(answer: Response, what: str) -> Response:

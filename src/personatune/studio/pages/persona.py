@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from personatune import files
-from personatune.errors import PersonatuneError
+from personatune.errors import PersonaError, PersonatuneError
 from personatune.generation.contestants import default_params
 from personatune.persona import PERSONA_FILE, Character, Persona
 from personatune.studio import forms, persona_text
@@ -20,6 +21,7 @@ from personatune.studio.rendering import page
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import next_step, standing_of
 from personatune.studio.studio import Studio
+from personatune.studio.workspace import UnknownPersonaError
 from personatune.training.recipe import combine
 
 router = APIRouter(prefix="/p/{persona}")
@@ -27,8 +29,39 @@ router = APIRouter(prefix="/p/{persona}")
 
 @router.get("")
 def persona(request: Request, persona: str) -> Response:
-    """The page."""
-    return _page(request, _open(request, persona))
+    """The page; of a file that is broken, the file itself, to be mended."""
+    try:
+        return _page(request, _open(request, persona))
+    except UnknownPersonaError:
+        raise
+    except PersonaError as error:
+        return _broken(request, persona, error)
+
+
+@router.post("/file")
+def mend(request: Request, persona: str, sent: Sent) -> Response:
+    """Write the whole of persona.toml, when it is one."""
+    studio: Studio = request.app.state.studio
+    folder = studio.workspace.folder_of(persona)
+    text = sent.get("text", "").replace("\r\n", "\n")
+    try:
+        persona_text.replace(folder, text, seen=sent.get("seen", ""))
+    except PersonaError as error:
+        return _broken(request, persona, error, text)
+    return RedirectResponse(f"/p/{quote(persona)}?saved=1", 303)
+
+
+def _broken(request: Request, name: str, error: PersonaError, text: str | None = None) -> Response:
+    studio: Studio = request.app.state.studio
+    there = persona_text.read(studio.workspace.folder_of(name))
+    return page(
+        request,
+        "persona_broken.html",
+        status=422,
+        error=error,
+        text=there if text is None else text,
+        seen=files.content_hash(there),
+    )
 
 
 @router.post("")

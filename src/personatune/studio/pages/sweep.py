@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from personatune.charts.sweep_heat import sweep_heat
 from personatune.errors import PersonatuneError, UsageError
 from personatune.evaluation.cases import PARAMETERS
 from personatune.generation.choosing import Choice, choose
@@ -126,8 +127,6 @@ def one_events(request: Request, persona: Who, sweep_id: str, measure: str = "fl
 @router.get("/{sweep_id}/heat.json")
 def heat(request: Request, persona: Who, sweep_id: str, measure: str = "flagged") -> Response:
     """One measure at every point, as a chart."""
-    from personatune.charts.sweep_heat import sweep_heat
-
     view = sweep_views(request).of(persona, sweep_id)
     title = dict(view.measures).get(measure, measure)
     return JSONResponse(sweep_heat(view.measured(measure), title, "words" if measure == "words" else "share"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from personatune.charts.loss import Training, loss
 from personatune.errors import PersonatuneError
 from personatune.jobs.queue import Job
 from personatune.jobs.worker import command_line as process_line
@@ -73,6 +73,9 @@ def estimate(request: Request, persona: str, sent: Sent) -> Response:
     who = _open(request, persona)
     try:
         words = [word for word in training_command(who, sent) if word != "--fresh"]
+        if "--votes" in words:
+            told = "learning from votes says what it takes when it begins"
+            return part(request, "estimate.html", found=None, told=told, command=command_line(words))
         found = _forecast(who, [word for word in words if not word.startswith("--from=")])
     except ValidationError as error:
         return part(request, "estimate.html", found=None, told=" ".join(forms.faults(error).values()), command="")
@@ -107,8 +110,7 @@ def loss_chart(request: Request, persona: str, run: str = "") -> Response:
     name = run if run in names else (training.run if training else names[0] if names else "")
     steps = training.steps if training and training.run == name else None
     metrics = read_metrics(who.runs_folder / name) if name else []
-    drawn = importlib.import_module("personatune.charts.loss")
-    return JSONResponse(drawn.loss(drawn.Training(metrics, name, steps)))
+    return JSONResponse(loss(Training(metrics, name, steps)))
 
 
 def _studio(request: Request) -> Studio:
