@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, empty, finished, told_apart
+from personatune.charts.theme import About, Frame, empty, finished, in_order, told_apart
 
 _PANEL = 88
+_HEADER, _BETWEEN, _FOOT = 37, 18, 46
 _ROW = 26
 _BARS = 24
 _HEAD = ("", "replies", "shortest tenth up to", "middle", "longest tenth from")
 _TRAINING = "training data"
+_IN_LINES = r"split(datum.label, '\n')"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     longest = max(max(one.words) for one in everyone if one.words)
     step = _round_up(max(1, longest + 1) / _BARS)
     behind = _counted(training, step)
-    names = told_apart(_titled(one, training) for one in panels)
+    names = [
+        f"{name}\n{_middle(one, training)}"
+        for name, one in zip(told_apart(p.name for p in panels), panels, strict=True)
+    ]
     bars: list[dict[str, Any]] = []
     for name, one in zip(names, panels, strict=True):
         front = _counted(one.words, step)
@@ -52,7 +57,8 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
             words = f"{low} words" if step == 1 else f"{low} to {high - 1} words"
             said = f"{words}: {share:.0%} of the replies" if one.words else words
             said += f", {data:.0%} of the training data" if training else ""
-            bars.append({"panel": name, "low": low, "high": high, "from": low + 0.22 * step, "to": high - 0.22 * step}
+            bars.append({"panel": name, "place": names.index(name), "low": low, "high": high}
+                        | {"from": low + 0.22 * step, "to": high - 0.22 * step}
                         | {"share": share, "data": data, "said": said})  # fmt: skip
     top = max(0.02, *(max(bar["share"], bar["data"]) for bar in bars))
     x = alt.X("low:Q").title("words in a reply").scale(domain=[0, step * (longest // step + 1)], nice=False)
@@ -68,9 +74,14 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     colour = alt.Color("panel:N", legend=None, scale=alt.Scale(domain=names))
     fore = chart.mark_rect().encode(front_x, alt.X2("to"), alt.Y("share:Q"), alt.Y2(datum=0), colour, **hover)
     both = alt.layer(grey, fore.transform_filter("datum.share > 0"), data=alt.Data(values=bars))
-    header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None)
-    faceted = both.facet(row=alt.Row("panel:N", sort=names, header=header), spacing=34)
-    return finished(faceted, about, Frame(height=(_PANEL + 34) * len(names) + 52, aside=62, panel=_PANEL))
+    # The name on a line of its own, so that both lines fit a phone.
+    header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None, labelExpr=_IN_LINES)
+    # Sorted by a number: a list of names would become an expression, in which Vega takes some words for its own.
+    order = alt.EncodingSortField("place", op="min")
+    faceted = both.facet(row=alt.Row("panel:N", sort=order, header=header), spacing=_BETWEEN)
+    count = len({bar["panel"] for bar in bars})
+    height = (_PANEL + _HEADER + _BETWEEN) * count - _BETWEEN + _FOOT
+    return finished(faceted, about, Frame(height=height, aside=54, panels=count, panel=_PANEL))
 
 
 def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str,
             values.append({"name": name, "p5": p5, "p25": p25, "p50": p50, "p75": p75, "p95": p95}
                           | {"said": said, "of": "data" if of_data else "replies"})  # fmt: skip
     base = alt.Chart(alt.Data(values=values))
-    y = alt.Y("name:N", sort=names, scale=alt.Scale(domain=names)).title(None).axis(domain=False)
+    y = in_order("name", names)
     hover = {"tooltip": alt.Tooltip("said:N"), "description": alt.Description("said:N")}
     layers = []
     if training:
@@ -111,16 +122,15 @@ def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str,
     return finished(alt.layer(*layers), about, Frame(height=_ROW * len(names) + 58))
 
 
-def _titled(one: Lengths, training: Sequence[int]) -> str:
-    return f"{one.name}: {_middle(one if one.words or one.name != _TRAINING else Lengths(one.name, training))}"
-
-
 def _sentence(everyone: Sequence[Lengths]) -> str:
     return "; ".join(f"{name}: {_middle(one)}" for name, one in zip(told_apart(o.name for o in everyone), everyone,
                                                                    strict=True)) + "."  # fmt: skip
 
 
-def _middle(one: Lengths) -> str:
+def _middle(one: Lengths, training: Sequence[int] = ()) -> str:
+    """The lengths in words; the training data's own panel has no replies in front, and says what lies behind."""
+    if one.name == _TRAINING and not one.words:
+        one = Lengths(_TRAINING, training)
     if not one.words:
         return "no replies"
     low, middle, high = map(round, _at(one.words, 10, 50, 90))

@@ -32,6 +32,7 @@ def to_svg(spec: dict[str, Any], *, scheme: Scheme = "page", width: int = 720, c
         sized["config"] = about["dark"]
     if "facet" in sized:
         sized["spec"]["width"] = max(60, width - about["aside"])
+        sized["config"]["header"]["labelLimit"] = sized["spec"]["width"]
     else:
         sized["width"] = width
     drawn = _drawn(json.dumps(sized, sort_keys=True, allow_nan=False))

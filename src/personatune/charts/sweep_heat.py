@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, as_number, empty, finished, is_finite, shown
+from personatune.charts.theme import About, Frame, as_number, empty, finished, in_order, is_finite, shown
 
 _MOST_CELLS = 12
 _MOST_ROWS = 60
@@ -46,7 +46,8 @@ def sweep_heat(points: Sequence[Measured], title: str, unit: str = "") -> dict[s
         return empty(about, "Nothing has been measured yet.")
     if len(names) == 2 and _is_grid(drawn, names):
         return _grid(drawn, names, about, unit)
-    return _along(drawn, names[0], about, unit) if len(names) == 1 else _listed(drawn, about, unit)
+    in_a_row = len(names) == 1 and all(point.parameters for point in drawn)
+    return _along(drawn, names[0], about, unit) if in_a_row else _listed(drawn, about, unit)
 
 
 def _grid(points: Sequence[Measured], names: Sequence[str], about: About, unit: str) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def _listed(points: Sequence[Measured], about: About, unit: str) -> dict[str, An
     rows = [{"row": f"point {point.number}"} | _one(point, unit) for point in points[:_MOST_ROWS]]
     base = alt.Chart(alt.Data(values=rows))
     names = list(dict.fromkeys(str(row["row"]) for row in rows))
-    y = alt.Y("row:N", sort=names, axis=alt.Axis(domain=False)).title(None)
+    y = in_order("row", names)
     x = alt.X("value:Q", axis=_axis(unit), scale=alt.Scale(zero=unit == "share")).title(about.title)
     layers = [
         base.mark_rule(style=["thin", "of-replies"], aria=False).encode(alt.X("low:Q"), y, x2="high"),

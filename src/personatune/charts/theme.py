@@ -77,8 +77,10 @@ class Frame:
     """The whole height in pixels."""
     aside: int = 0
     """Of a chart of several panels: the width that is not the panels'."""
-    panel: int | None = None
-    """Of a chart of several panels: the height of one."""
+    panels: int = 0
+    """Of a chart of several panels: how many."""
+    panel: int = 0
+    """And the height of one."""
 
 
 COLOURS = len(LIGHT.series)
@@ -88,8 +90,8 @@ COLOURS = len(LIGHT.series)
 def finished(chart: Any, about: About, frame: Frame) -> dict[str, Any]:
     """The specification of an Altair chart, as wide as its place, light, with words, table and the dark scheme inside.
 
-    Its `usermeta` holds `title`, `caption`, `table` (`head` and `rows`), `height`, `aside` and `dark`. No address of a
-    schema is in it: nothing may look as if it were fetched.
+    Its `usermeta` holds `title`, `caption`, `table` (`head` and `rows`), `height`, `aside`, `panels`, `panel` and
+    `dark`. No address of a schema is in it: nothing may look as if it were fetched.
     """
     spec: dict[str, Any] = chart.to_dict()
     del spec["$schema"]
@@ -101,6 +103,8 @@ def finished(chart: Any, about: About, frame: Frame) -> dict[str, Any]:
         "table": {"head": list(about.head), "rows": [list(row) for row in about.rows]},
         "height": frame.height,
         "aside": frame.aside,
+        "panels": frame.panels,
+        "panel": frame.panel,
         "dark": config(DARK),
     }
     if "facet" in spec:
@@ -108,6 +112,17 @@ def finished(chart: Any, about: About, frame: Frame) -> dict[str, Any]:
     else:
         spec |= {"width": "container", "height": frame.height, "autosize": {"type": "fit", "contains": "padding"}}
     return spec
+
+
+def in_order(field: str, names: Sequence[str]) -> Any:
+    """The vertical axis of names from top to bottom.
+
+    They are its domain and not how it is sorted: that would put them into an expression, in which Vega takes a
+    contestant called "if" for a word of its own.
+    """
+    import altair as alt
+
+    return alt.Y(f"{field}:N", scale=alt.Scale(domain=list(names)), axis=alt.Axis(domain=False)).title(None)
 
 
 def empty(about: About, words: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, as_number, empty, finished, is_finite, told_apart
+from personatune.charts.theme import About, Frame, as_number, empty, finished, in_order, is_finite, told_apart
 
 _ROW = 44
 _MOST, _LEAST = 1e9, 1e-4
@@ -53,7 +53,7 @@ def votes(shares: Sequence[Share]) -> dict[str, Any]:
     if not values:
         return empty(about, "No votes yet.")
     base = alt.Chart(alt.Data(values=values))
-    y = alt.Y("name:N", sort=names, axis=alt.Axis(domain=False)).title(None)
+    y = in_order("name", [str(value["name"]) for value in values])
     x = alt.X("share:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~%", tickCount=5))
     half = alt.Chart(alt.Data(values=[{"share": 0.5}])).mark_rule(style="limit", aria=False)
     hover = {"tooltip": alt.Tooltip("said:N"), "description": alt.Description("said:N")}

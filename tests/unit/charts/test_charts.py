@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -79,7 +80,8 @@ def sound(spec: dict[str, Any]) -> Drawing:
     assert drawing.open == []
     assert drawing.tags <= {"svg", "g", "path", "text", "title", "line", "rect", "circle", "tspan"}
     assert not [name for name, _ in drawing.attributes if name in ("style", "href", "xlink:href") or name[:2] == "on"]
-    assert not re.search(r"NaN|Infinity|undefined|url\(", "".join(str(value) for _, value in drawing.attributes))
+    numbers = "".join(str(value) for name, value in drawing.attributes if name != "aria-label")  # a name may be NaN
+    assert not re.search(r"NaN|Infinity|undefined|url\(", numbers)
     return drawing
 
 
@@ -170,3 +172,84 @@ def test_reports_have_the_charts_colours(scheme: int, palette: Palette) -> None:
     css = resources.files("personatune.evaluation").joinpath("templates", "report.css").read_text("utf-8")
     block = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", css, re.DOTALL)[scheme]))
     assert {role: block[role] for role in palette.roles()} == palette.roles()
+
+
+@pytest.mark.parametrize("width", [350, 720])
+@pytest.mark.parametrize("panels", [1, 2, 5])
+def test_a_chart_of_panels_takes_the_room_that_it_says(width: int, panels: int):
+    long = "a contestant with a long name: and a colon, and more of it than any phone is wide"
+    spec = lengths([Lengths(f"{long} {number}", [40, 60, 80]) for number in range(panels)], [50, 60, 70])
+    drawn = to_svg(spec, width=width)
+    wide, high = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())  # type: ignore[union-attr]
+
+    assert wide <= width
+    assert abs(high - spec["usermeta"]["height"]) <= 12
+    assert drawn.count(">median 60 words, four in five 44 to 76<") == panels, "a long name does not cut off the figures"
+
+
+def test_a_point_that_leaves_the_parameter_as_it_is_has_a_row_among_the_others():
+    points = [Measured(1, {}, 0.2, 20), Measured(2, {"temperature": 0.4}, 0.3, 20)]
+
+    drawn = to_svg(sweep_heat(points, "Ends mid-sentence", "share"))
+
+    assert ">point 1<" in drawn and ">point 2<" in drawn
+
+
+# Severe protanopia, deuteranopia and tritanopia in linear RGB; source: Machado, Oliveira and Fernandes, A
+# Physiologically-based Model for Simulation of Color Vision Deficiency (2009), table of matrices for severity 1.
+SEEN_BY = {
+    "all cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "no red": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "no green": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.01182, 0.04294, 0.968881)),
+    "no blue": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.3039)),
+}
+
+
+@pytest.mark.parametrize("eyes", SEEN_BY)
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_first_five_colours_stay_apart_for_all_eyes(palette: Palette, eyes: str):
+    places = [_as_seen(colour, SEEN_BY[eyes]) for colour in palette.series[:5]]
+
+    assert min(math.dist(one, other) for one, other in itertools.combinations(places, 2)) > 15
+
+
+def _as_seen(colour: str, eyes: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    """A colour as CIE L*a*b*, in which 2 is a difference that one can just see and 15 one that nobody misses."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    r, g, b = (min(max(sum(w * one for w, one in zip(row, linear, strict=True)), 0.0), 1.0) for row in eyes)
+    x, y, z = (
+        (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505,
+        0.2126 * r + 0.7152 * g + 0.0722 * b,
+        (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089,
+    )
+    fx, fy, fz = (c ** (1 / 3) if c > 0.008856 else 7.787 * c + 16 / 116 for c in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+@pytest.mark.parametrize(
+    "name", ["if", "datum.x", "a' + b", '"', "\\n", "${x}", "</title><b>", "name: and more", "\u202ex"]
+)
+def test_any_name_is_a_name_and_never_part_of_an_expression(name: str):
+    words = [Lengths(name, [40, 60, 80]), Lengths("b", [10])]
+    steps = [{"step": step, "loss": 1.0 / step, "heldout_nll": 1.0} for step in (1, 2, 3)]
+    shares = [Share("b", 4, 9, 0.2, 0.7), Share(name, 5, 9, 0.3, 0.8)]
+    charts = [lengths(words, [50]), length_strips(words, [50]), losses([Training(steps, name), Training(steps, "b")])]
+
+    for spec in [*charts, votes(shares)]:
+        assert name.strip("\u202e") in "".join(sound(spec).words)
+
+
+def test_rows_stand_in_the_order_given():
+    shares = [Share(name, 4, 9, 0.2, 0.7) for name in ("zebra", "ant", "mole")]
+
+    for spec in (votes(shares), lengths([Lengths(share.name, [5, 9]) for share in shares], [7])):
+        drawn = to_svg(spec)
+        heights = [_top(drawn, share.name) for share in shares]
+        assert heights == sorted(heights)
+
+
+def _top(drawn: str, name: str) -> float:
+    """How far down a word stands: by its own place, or by that of the panel around it."""
+    before = drawn[: drawn.index(f">{name}<")]
+    return len(before) if "tspan" in before[-40:] else float(re.findall(r"translate\(\S+?,(\S+?)\)", before)[-1])

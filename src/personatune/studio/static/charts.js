@@ -33,10 +33,11 @@
     made.config = { ...made.config, aria: false }; // the place says what is drawn, the table says the numbers
     const room = Math.max(place.clientHeight, 80);
     if (made.facet) {
-      const panels = made.facet.row ? new Set(made.spec.layer.flatMap(() => (made.data.values || []).map((row) => row[made.facet.row.field]))).size : 1;
+      const others = about.height - about.panels * about.panel; // headers, gaps, the axis
       made.spec.width = Math.max(60, place.clientWidth - about.aside);
-      made.spec.height = Math.max(about.panel ?? 60, Math.floor((room - 56) / Math.max(panels, 1)) - 34);
-      place.style.height = `${Math.max(room, about.height)}px`;
+      made.spec.height = Math.max(60, Math.floor((room - others) / about.panels));
+      made.config.header.labelLimit = made.spec.width;
+      place.style.height = `${Math.max(room, others + about.panels * made.spec.height)}px`;
     } else {
       made.width = place.clientWidth;
       made.height = Math.max(room, about.height > room ? about.height : 0);
