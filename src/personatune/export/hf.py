@@ -35,11 +35,10 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
         return
     tensors = {}
     with safe_open(merged.weights, framework="pt") as source:
-        names = list(source.keys())
-        for done, name in enumerate(names):
-            on_stage("rounding the weights to bf16", 0.6 * done / len(names))
+        on_stage("rounding the weights to bf16", 0.2)
+        for name in source.keys():  # noqa: SIM118
             tensors[name] = source.get_tensor(name).to(torch.bfloat16)
-    on_stage("writing the weights", 0.6)
+    on_stage("writing the weights", 0.25)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personatune.data.render import prompt_ids, render
+from personatune.export import stepping
 from personatune.generation.engine import Request
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ class Speaker(Protocol):
         """What is expected after each of `positions` (ascending) of `ids`, (positions, vocabulary)."""
         ...
 
-    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Begin anew with `ids`; what is expected after the last of them, (vocabulary,)."""
+    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
+        """What is expected at the place of each token of `reply`, read as generation would, (reply, vocabulary)."""
         ...
 
-    def add(self, token: int) -> NDArray[np.float32]:
-        """Go on by one token, as generation does; what is expected after it."""
+    def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
+        """How many of these replies, drawn as they ask, end by themselves; prompts are rendered as `run` does."""
         ...
 
     def close(self) -> None:
@@ -188,9 +189,9 @@ def measure(model: TorchModel, texts: Texts, heard: Heard) -> Measured:
     asked = [Request(messages=messages, params=likeliest) for messages in texts.prompts]
     greedy = tuple(sample.token_ids for sample in model.replies(asked))
     heard("asking the run past its window", 0.3)
-    (long,) = _likeliest(model, [texts.long_ids(model)], model.stop_ids)
+    long = stepping.likeliest(model, texts.long_ids(model), model.stop_ids, GREEDY_TOKENS)
     heard("drawing replies from the run", 0.5)
-    stopped = sum(sample.finish_reason == "stop" for sample in model.replies(texts.draws(REPLIES)))
+    stopped = model.stopped(texts.draws(REPLIES), model)
     return Measured(model, texts, greedy, long, stopped)
 
 
@@ -216,7 +217,7 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
     ahead.take(model.logits(long, last), candidate.logits(long, last), None)
     long_greedy = _agreement(model, candidate, long, measured.long_greedy)
     heard("drawing replies", 0.7)
-    stopped = sum(_stops(candidate, model, request) for request in texts.draws(REPLIES))
+    stopped = candidate.stopped(texts.draws(REPLIES), model)
     return Parity(
         texts=len(spoken),
         texts_same=len(spoken) - len(differing),
@@ -283,60 +284,20 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return found
 
 
-def _likeliest(
-    model: Speaker, prompts: Sequence[Sequence[int]], stop_ids: Sequence[int], count: int = GREEDY_TOKENS
-) -> tuple[tuple[int, ...], ...]:
-    """The likeliest reply to each prompt, its stop token included, one token after the other."""
-    replies = []
-    for prompt in prompts:
-        reply = [int(model.read(prompt).argmax())]
-        while len(reply) < count and reply[-1] not in stop_ids:
-            reply.append(int(model.add(reply[-1]).argmax()))
-        replies.append(tuple(reply))
-    return tuple(replies)
-
-
 def _agreement(model: TorchModel, candidate: Speaker, prompt: Sequence[int], reply: Sequence[int]) -> Greedy:
     """For how many tokens the candidate's likeliest reply is the run's; a tie of the run's goes either way."""
     if not reply:
         return Greedy(0, 0)
-    ties, logits = 0, candidate.read(prompt)
+    ties = 0
     expected: NDArray[np.float32] | None = None
-    for at, token in enumerate(reply):
-        chosen = int(logits.argmax())
+    for at, (token, chosen) in enumerate(zip(reply, candidate.follow(prompt, reply).argmax(1).tolist(), strict=True)):
         if chosen != token:
             if expected is None:
-                ids = [*prompt, *reply[:-1]]
-                expected = model.logits(ids, range(len(prompt) - 1, len(ids)))
+                expected = model.follow(prompt, reply)
             if abs(float(expected[at][token] - expected[at][chosen])) > TIE:
                 return Greedy(at, len(reply), ties)
             ties += 1
-        if at + 1 < len(reply):
-            logits = candidate.add(token)
     return Greedy(len(reply), len(reply), ties)
-
-
-def _stops(candidate: Speaker, model: TorchModel, request: Request) -> bool:
-    """Whether a reply drawn from the candidate ends by itself."""
-    import torch
-
-    from personatune.generation.sampling import Draw, generator, next_tokens
-
-    params, stops = request.params, model.stop_ids
-    chance = generator(params.seed)
-    prompt = prompt_ids(model.tokenizer, request.messages)
-    logits, new = candidate.read(prompt), list[int]()
-    while True:
-        # As the engine draws: the penalty never weighs on stop tokens.
-        seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in stops]
-        forbidden = stops if len(new) < params.min_new_tokens else ()
-        (token,) = next_tokens(torch.from_numpy(logits)[None], [Draw(params, chance, seen, forbidden)])
-        new.append(token)
-        if token in stops:
-            return True
-        if len(new) >= params.max_new_tokens:
-            return False
-        logits = candidate.add(token)
 
 
 def scored_positions(tokenizer: Any, conversation: Any) -> tuple[list[int], list[int]]:

@@ -65,6 +65,15 @@ class TorchModel:
         found: NDArray[np.float32] = out.logits[0, -1].float().numpy()
         return found
 
+    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
+        """What is expected at the place of each token of `reply`, all read at once, (reply, vocabulary)."""
+        ids = [*prompt, *reply[:-1]]
+        return self.logits(ids, range(len(prompt) - 1, len(ids)))
+
+    def stopped(self, requests: Sequence[Request], _run: TorchModel) -> int:
+        """How many of these replies end by themselves, many drawn at once."""
+        return sum(sample.finish_reason == "stop" for sample in self.replies(requests))
+
     def replies(self, requests: Sequence[Request]) -> list[Sample]:
         """Answer requests, many at once, as chat and evaluation do."""
         return LocalEngine(self._open.model, self.tokenizer, self.stop_ids).generate(requests)
