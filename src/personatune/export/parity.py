@@ -49,6 +49,10 @@ class Speaker(Protocol):
         """How many of these replies, drawn as they ask, end by themselves; prompts are rendered as `run` does."""
         ...
 
+    def ends(self, token: int) -> bool:
+        """Whether a reply ends at this token."""
+        ...
+
     def close(self) -> None:
         """Give the memory back."""
         ...
@@ -120,6 +124,8 @@ class Parity:
     """Of these, how many the model ended itself."""
     stopped_run: int
     """The same, of the run's."""
+    ignored_stops: tuple[int, ...]
+    """Stop tokens of the run that would not end a reply."""
     on_held_out: bool
     """Whether the texts were held out; False where the run held out nothing and training texts were taken."""
     limits: Limits
@@ -157,6 +163,7 @@ class Parity:
         if limits.greedy and self.long_greedy.same < self.long_greedy.of:
             shown = f"{self.long_greedy.same} of {self.long_greedy.of} tokens"
             found.append(f"the likeliest reply to the long prompt is the same for {shown} only")
+        found += [f"the stop token {token} would not end a reply" for token in self.ignored_stops]
         if self.stopped < self.stopped_run - FEWER_STOPS:
             found.append(
                 f"only {self.stopped} of {self.replies} replies end by themselves; the run ends {self.stopped_run}"
@@ -234,6 +241,7 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
         replies=REPLIES,
         stopped=stopped,
         stopped_run=measured.stopped,
+        ignored_stops=tuple(token for token in model.stop_ids if not candidate.ends(token)),
         on_held_out=texts.held_out,
         limits=limits,
     )
