@@ -89,13 +89,12 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
             writer.add_tensor_info(
                 tensor.name, tensor.stored_shape, tensor.stored_as, tensor.octets, raw_dtype=tensor.kind
             )
-        on_stage("writing the vocabulary", 0.05)
-        writer.write_header_to_file()
+            writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         done, total = 0, sum(tensor.octets for tensor in tensors)
         for tensor in tensors:
-            on_stage("writing the weights", 0.1 + 0.2 * done / total)
+            on_stage("writing the weights", 0.2 + 0.8 * done / total)
             writer.write_tensor_data(tensor.packed())
             done += tensor.octets
     finally:
@@ -153,7 +152,8 @@ class _Tensor:
         import gguf
 
         if len(self.shape) < 2 or self.heads:
-            return gguf.quants.quantize(self._rows(), self.kind)  # type: ignore[no-any-return]
+            small: NDArray[Any] = gguf.quants.quantize(self._rows(), self.kind)
+            return small
         whole = np.empty(self.stored_shape, self.stored_as)
         rows = max(1, _CHUNK // self.shape[-1])
         part = self.source.get_slice(self.key)
@@ -224,7 +224,8 @@ def _describe(writer: Any, work: Work) -> None:
     writer.add_sampling_penalty_last_n(-1)
     if params.min_new_tokens:
         work.notes.append(
-            f"min_new_tokens ({params.min_new_tokens}) has no equivalent in llama.cpp and Ollama: replies can be shorter"
+            f"min_new_tokens ({params.min_new_tokens}) has no equivalent in llama.cpp and Ollama: replies there can be "
+            "shorter"
         )
 
 
@@ -270,7 +271,7 @@ def _unusual(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "attention scaled by something else than its width", "the usual scale"
         if config.get("use_bidirectional_attention"):
             yield "attention in both directions", "causal attention"
-    elif config.get("use_sliding_window") or config.get("sliding_window") and config.get("use_sliding_window", True):
+    elif config.get("sliding_window") and config.get("use_sliding_window", True):
         yield "a sliding window", "none"
 
 

@@ -77,7 +77,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "llama_model_free": (None, [ctypes.c_void_p]),
     "llama_log_set": (None, [ctypes.c_void_p, ctypes.c_void_p]),
 }
-_LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_SILENT = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda _level, _text, _data: None)
+"""llama.cpp tells a terminal everything it does; people are told by us."""
 
 
 def is_installed() -> bool:
@@ -204,8 +205,3 @@ def _library() -> Any:
         library.llama_log_set(ctypes.cast(_SILENT, ctypes.c_void_p), None)
         return library
     return None
-
-
-@_LOG
-def _SILENT(_level: int, _text: bytes, _data: Any) -> None:  # noqa: N802
-    """llama.cpp tells a terminal everything it does; people are told by us."""
