@@ -89,7 +89,7 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
             writer.add_tensor_info(
                 tensor.name, tensor.stored_shape, tensor.stored_as, tensor.octets, raw_dtype=tensor.kind
             )
-            writer.write_header_to_file()
+        writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         done, total = 0, sum(tensor.octets for tensor in tensors)
