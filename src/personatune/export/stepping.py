@@ -43,12 +43,12 @@ def follow(model: Stepper, prompt: Sequence[int], reply: Sequence[int]) -> NDArr
     return np.stack(rows)
 
 
-def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel) -> int:
-    """How many replies, drawn as the engine draws them, end by themselves."""
-    return sum(_stops(model, request, run) for request in requests)
+def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel, spared: Sequence[int]) -> int:
+    """How many replies end by themselves; the repetition penalty never weighs on tokens that are `spared`."""
+    return sum(_stops(model, request, run, set(spared)) for request in requests)
 
 
-def _stops(model: Stepper, request: Request, run: TorchModel) -> bool:
+def _stops(model: Stepper, request: Request, run: TorchModel, spared: set[int]) -> bool:
     import torch
 
     from personatune.generation.sampling import Draw, generator, next_tokens
@@ -58,8 +58,7 @@ def _stops(model: Stepper, request: Request, run: TorchModel) -> bool:
     prompt = prompt_ids(run.tokenizer, request.messages)
     logits, new = model.read(prompt), list[int]()
     while True:
-        # As the engine draws: the penalty never weighs on stop tokens.
-        seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in stops]
+        seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in spared]
         forbidden = stops if len(new) < params.min_new_tokens else ()
         (token,) = next_tokens(torch.from_numpy(logits)[None], [Draw(params, chance, seen, forbidden)])
         new.append(token)

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from personatune.conversation import Message
 from personatune.errors import ModelError
-from personatune.export import gguf, ollama
+from personatune.export import gguf, ollama, stepping
 from personatune.export.llama_cpp import LlamaCpp
 from personatune.export.parity import _Divergence
 from personatune.export.reference import TorchModel
 from personatune.export.target import Work
 from personatune.export.texts import OWN
+from personatune.generation.engine import Request
+from personatune.generation.params import GenerationParams
 from tiny_models import CONTEXT, SLIDING_WINDOW
 
 xllamacpp = pytest.importorskip("xllamacpp")
@@ -137,6 +140,30 @@ def test_llama_cpp_stops_and_renders_and_draws_as_the_run(
     drawn = answer["generation_settings"]
     assert drawn["temperature"] == pytest.approx(0.7)
     assert (drawn["top_k"], drawn["repeat_last_n"]) == (32, -1)
+
+
+class Scripted:
+    """Gives the same logits wherever it is: the stop token a little ahead of another."""
+
+    def __init__(self, logits: list[float]) -> None:
+        self.logits = np.array(logits, dtype=np.float32)
+
+    def read(self, ids: Any) -> Any:
+        return self.logits
+
+    def add(self, token: int) -> Any:
+        return self.logits
+
+
+def test_a_penalty_that_weighs_on_stop_tokens_is_noticed(in_torch: Callable[[str], TorchModel]):
+    run = in_torch("gemma")
+    logits = [0.0] * 600
+    logits[5], logits[300] = 4.2, 4.0  # <end_of_turn>, which stands in the prompt, and a word that does not
+    params = GenerationParams(temperature=0, repetition_penalty=1.1, max_new_tokens=1)
+    asked = [Request(messages=(Message(role="user", content="Hi"),), params=params)]
+
+    assert stepping.stopped(Scripted(logits), asked, run, spared=run.stop_ids) == 1  # as we draw
+    assert stepping.stopped(Scripted(logits), asked, run, spared=()) == 0  # as llama.cpp does
 
 
 def test_the_file_says_what_it_is(work: Works, built: Callable[[str], Path], tmp_path: Path):

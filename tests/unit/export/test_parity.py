@@ -21,6 +21,7 @@ SAME = Parity(
     top1=1.0,
     perplexity=20.0,
     perplexity_run=20.0,
+    perplexity_error=0.0,
     greedy=(Greedy(48, 48), Greedy(12, 12)),
     long_tokens=640,
     long_kl=0.0,
@@ -47,6 +48,8 @@ def test_what_is_the_same_is_within_every_limit():
         ({"kl": float("nan")}, "nan nats"),
         ({"long_kl": 0.02}, "the long prompt is 0.0200"),
         ({"perplexity": 20.4}, "+2.00 %; the limit is 0.5 %"),
+        ({"perplexity": 20.4, "perplexity_error": 0.002}, "0.5 % and 0.47 % for chance"),
+        ({"perplexity": 20.0, "perplexity_run": float("nan")}, "nan %"),
         ({"perplexity": 19.6}, "-2.00 %"),
         ({"greedy": (Greedy(47, 48), Greedy(12, 12))}, "only 1 of 2 likeliest replies"),
         ({"long_greedy": Greedy(3, 48)}, "3 of 48 tokens only"),
@@ -76,6 +79,10 @@ def test_chance_may_take_some_endings(run: int, export: int, fails: bool):
     assert bool(replace(SAME, stopped_run=run, stopped=export).failures) == fails
 
 
+def test_chance_may_move_the_perplexity_where_few_positions_were_measured():
+    assert replace(SAME, perplexity=20.4, perplexity_error=0.01).failures == ()
+
+
 def test_more_endings_than_the_runs_are_no_fault():
     assert replace(SAME, stopped_run=1, stopped=20).failures == ()
 
@@ -99,6 +106,8 @@ def test_divergence_is_zero_for_the_same_and_that_of_the_formula_for_others():
     assert other.kl == pytest.approx(0.5 * np.log(2) + 0.25 * np.log(0.5), abs=1e-6)
     assert other.perplexity == pytest.approx((2, 4))
     assert (same.top1, other.top1) == (1, 0)
+    other.take(logits, logits, [0])
+    assert other.error == pytest.approx(np.log(2) / 2)  # of the differences log 2 and 0
 
 
 def test_logits_of_another_vocabulary_are_no_comparison():
