@@ -143,7 +143,7 @@ class LlamaCpp:
     def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
         """How many of these replies end by themselves, drawn as llama.cpp draws.
 
-        It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens as well, which stand in every prompt.
+        It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens too, which stand in every prompt.
         """
         free = [
             request.model_copy(update={"params": request.params.model_copy(update={"min_new_tokens": 0})})
