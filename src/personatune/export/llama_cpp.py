@@ -89,7 +89,7 @@ def is_installed() -> bool:
 class LlamaCpp:
     """A GGUF file, read by llama.cpp on the CPU. Raises `ModelError` when it cannot be."""
 
-    def __init__(self, path: Path, context: int = 2048) -> None:
+    def __init__(self, path: Path, context: int = 4096) -> None:
         library = _library()
         if library is None:
             raise ModelError("llama.cpp is not installed", fix="python -m pip install 'personatune[gguf]'")
