@@ -87,12 +87,12 @@ def diff(*runs: str, json_: Json = False) -> None:
 
 @app.command
 def lineage(*thing: str, json_: Json = False) -> None:
-    """Show what a run, a reply, an evaluation, a sweep, a judging or a data version was made from, and what from it.
+    """Show what a run, a reply, a sweep, a judging, an export or a data version was made from, and what from it.
 
     Parameters
     ----------
     thing
-        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@j1 (a judging),
+        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@j1 (a judging), pip@a1 (an export),
         pip@3fa2c1 (a data version, by the beginning of its hash).
     json_
         Print the ancestors and the number of descendants as JSON.

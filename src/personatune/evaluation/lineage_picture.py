@@ -17,6 +17,7 @@ _KINDS = {
     "evaluation": "evaluation",
     "sweep": "sweep",
     "judging": "judging",
+    "artefact": "export",
     "sample": "reply",
 }
 _TALL, _GAP, _BETWEEN, _MARGIN = 62, 40, 14, 8

@@ -26,6 +26,7 @@ KINDS = {
     "evaluation": "evaluation",
     "sweep": "sweep",
     "judging": "judging",
+    "artefact": "export",
     "sample": "sample",
 }
 
