@@ -18,6 +18,7 @@ from personatune.jobs.worker import Worker, training_now
 
 SCRIPT = """
 import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as the command line does for jobs
 place, doing = sys.argv[1], sys.argv[2]
 open(place, "a").write(f"{doing} began\\n")
 print("working", flush=True)
