@@ -92,8 +92,8 @@ def lineage(*thing: str, json_: Json = False) -> None:
     Parameters
     ----------
     thing
-        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@j1 (a judging), pip@a1 (an export),
-        pip@3fa2c1 (a data version, by the beginning of its hash).
+        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@j1 (a judging),
+        pip@a1 (an export), pip@3fa2c1 (a data version, by the beginning of its hash).
     json_
         Print the ancestors and the number of descendants as JSON.
     """
