@@ -52,10 +52,12 @@ def loss(training: Training) -> dict[str, Any]:
         layers += [axes.line(heldout, "heldout"), axes.dots(_thinned(heldout), "heldout-dot")]
         best = min(heldout, key=lambda point: point[1])
         layers.append(axes.dots([best], "ring"))
-        layers += axes.words([best], f"lowest {as_number(round(best[1], 2))}", -16)
+        layers += axes.words([best], f"held-out, lowest {as_number(round(best[1], 2))}", -16)
     for points, name in ((trained, "training"), (heldout, "held-out")):
         if len(points) > 1 and points[-1] != min(heldout, key=lambda point: point[1], default=None):
-            layers += axes.words([points[-1]], name, -14)
+            # Below its line where it is the lower one: above it stand the words of the other.
+            under = name == "training" and heldout and points[-1][1] <= heldout[-1][1]
+            layers += axes.words([points[-1]], name, 18 if under else -14)
     return finished(alt.layer(*layers).properties(title="nats a token"), about, Frame(height=_HEIGHT))
 
 
