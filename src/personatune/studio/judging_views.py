@@ -1,4 +1,4 @@
-"""What the pages of judging show: who may stand in a contest, which judgings there are, bars of votes, heard pairs."""
+"""What the pages of judging show: who may stand in a contest, which judgings there are, charts, heard pairs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from personatune.charts.votes import Share
 from personatune.generation.contestants import run_names
 from personatune.judging.export import votes
 from personatune.judging.plan import REAL
 from personatune.judging.result import JudgeResult, JudgingRows
 from personatune.judging.session import displayed
+from personatune.judging.stopping import evidence
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import JudgingRecord
@@ -47,24 +49,6 @@ class Listed:
         return ", ".join(names[:-1]) + f" and {names[-1]}"
 
 
-@dataclass(frozen=True)
-class Bar:
-    """One contestant's share of the votes, as a drawing of 100 units."""
-
-    name: str
-    """The contestant."""
-    wins: int
-    """Its votes."""
-    of: int
-    """All votes on pairs that it was in."""
-    share: float
-    """0 to 100."""
-    low: float
-    """The interval's lower end, 0 to 100."""
-    high: float
-    """The upper end."""
-
-
 def candidates(persona: Persona, chosen: Sequence[str] = ()) -> list[Candidate]:
     """Everybody who can be judged, the newest run first; the newest two, or the newest and its rival, are suggested."""
     runs = run_names(persona)[::-1]
@@ -90,8 +74,8 @@ def listed(store: Store) -> list[Listed]:
     return found
 
 
-def bars(judge: JudgeResult) -> list[Bar]:
-    """The votes of one judge as bars, one a contestant."""
+def shares(judge: JudgeResult) -> list[Share]:
+    """The decisive votes of one judge as a chart shows them, one row a contestant."""
     found = []
     for place, one in enumerate(judge.standings):
         low, high = 0.0, 1.0
@@ -99,9 +83,18 @@ def bars(judge: JudgeResult) -> list[Bar]:
             low, high = one.low, one.high
         elif judge.interval is not None:
             low, high = judge.interval if place == 0 else (1 - judge.interval[1], 1 - judge.interval[0])
-        share = one.share if one.share is not None else one.wins / one.votes if one.votes else 0.5
-        found.append(Bar(one.contestant, one.wins, one.votes, 100 * share, 100 * low, 100 * high))
+        found.append(Share(one.contestant, one.wins, one.votes, low, high))
     return found
+
+
+def evidence_of(rows: JudgingRows, judge: str) -> list[float]:
+    """The evidence after each decisive vote of a judge, in a contest between two."""
+    values, wins = [], 0
+    decisive = [one for one in rows.ballots().get(judge, ()) if one.counts and one.decisive]
+    for given, one in enumerate(decisive, start=1):
+        wins += one.winner == 0
+        values.append(evidence(wins, given))
+    return values
 
 
 @dataclass(frozen=True)

@@ -128,11 +128,19 @@ def test_a_judging_goes_from_the_first_page_to_the_result(client, clock, persona
     assert "Your votes are clear" in answer.text
     assert "wren@r1" not in answer.text
     assert client.get("/p/wren/judge/j1").headers["location"] == "/p/wren/judge"
+    charts = [f"/p/wren/judge/j1/{name}.json?judge=ada" for name in ("shares", "evidence")]
+    for chart in charts:
+        early = client.get(chart)
+        assert early.status_code >= 400 and "wren@r1" not in early.text
     closed = client.post("/p/wren/judge/j1/close", data={"token": TOKEN})
     assert closed.headers["location"] == "/p/wren/judge/j1"
     result = client.get("/p/wren/judge/j1").text
     assert "wren@r1 sounds more like Wren than wren@r2: preferred in 9 of 9 votes." in result
     assert "9 preferences as JSON lines" in result
+    assert all(f'data-chart="{chart}"' in result for chart in charts)
+    shares, evidence = (client.get(chart).json()["usermeta"] for chart in charts)
+    assert [row[:4] for row in shares["table"]["rows"]] == [["wren@r1", "9", 9, "100 %"], ["wren@r2", "0", 9, "0 %"]]
+    assert evidence["caption"] == "reached 20 after 9 of 9 votes."
     assert "closed" in client.get("/p/wren/judge").text.lower()
     lines = client.get("/p/wren/judge/j1/preferences.jsonl")
     assert "attachment" in lines.headers["content-disposition"]

@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from personatune.charts.votes import evidence
+from personatune.charts.votes import votes as votes_chart
 from personatune.errors import PersonatuneError, UsageError
 from personatune.judging.beginning import open_judging
 from personatune.judging.export import as_jsonl, preferences, votes
@@ -19,14 +21,15 @@ from personatune.judging.measured import measured
 from personatune.judging.order import SITTING
 from personatune.judging.plan import REAL, JudgingOptions, plan_of, which
 from personatune.judging.prompts import read_prompts
-from personatune.judging.result import JudgingRows, Result, read
+from personatune.judging.result import JudgeResult, JudgingRows, Result, read
 from personatune.judging.sentences import remarks, remarks_on_all
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Voted, Waiting
+from personatune.judging.stopping import CALLED_AT
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.store import Store
 from personatune.studio.judging_desk import desk_of
-from personatune.studio.judging_views import bars, candidates, heard, listed, login
+from personatune.studio.judging_views import candidates, evidence_of, heard, listed, login, shares
 from personatune.studio.rendering import command_line, page, part
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import opened
@@ -184,12 +187,25 @@ def result(request: Request, persona: str, judging: str) -> Response:
         closed=rows.judging.closed,
         remarks=remarks,
         on_all=remarks_on_all(found),
-        bars=bars,
         heard=heard(rows),
         preferred=len(preferences(rows)),
         has_prompted="prompted" in map(which, found.contestants),
         command=command_line(["judge", f"{who.name}@{judging}"]),
     )
+
+
+@router.get("/{judging}/shares.json")
+def shares_chart(request: Request, persona: str, judging: str, judge: str = "") -> dict[str, Any]:
+    """The chart of one judge's votes."""
+    rows, who = _closed(request, persona, judging)
+    return votes_chart(shares(_result_of(_measured(request, who, rows), judge)))
+
+
+@router.get("/{judging}/evidence.json")
+def evidence_chart(request: Request, persona: str, judging: str, judge: str = "") -> dict[str, Any]:
+    """The chart of how the evidence grew with one judge's votes."""
+    rows, _ = _closed(request, persona, judging)
+    return evidence(evidence_of(rows, judge), CALLED_AT)
 
 
 @router.get("/{judging}/preferences.jsonl")
@@ -204,10 +220,24 @@ def votes_file(request: Request, persona: str, judging: str) -> Response:
     return _download(request, persona, judging, "votes")
 
 
-def _download(request: Request, persona: str, judging: str, what: str) -> Response:
+def _closed(request: Request, persona: str, judging: str) -> tuple[JudgingRows, Persona]:
+    """Everything about a judging. Raises `UsageError` while it is open."""
     who = _who(request, persona)
     with _store(who) as store:
-        rows = read(store, judging)
+        return read(store, judging), who
+
+
+def _result_of(found: Result, judge: str) -> JudgeResult:
+    for one in found.judges:
+        if one.judge == judge:
+            return one
+    raise UsageError(
+        f"{judge[:100]!r} did not judge here", fix=f"one of: {', '.join(one.judge for one in found.judges)}"
+    )
+
+
+def _download(request: Request, persona: str, judging: str, what: str) -> Response:
+    rows, _ = _closed(request, persona, judging)
     lines = [one.as_dict() for one in preferences(rows)] if what == "preferences" else votes(rows)
     name = f"{what}-{judging}.jsonl"
     return Response(
