@@ -173,7 +173,7 @@ def example() -> Iterator[str]:
             workspaces.command(folder, "sweep", "pip@r3", "--temperature", "0.4", "0.8", "1.3", "--top-p", "0.8", "1",
                                "--prompts", "8", "--samples", "2")  # fmt: skip
             workspaces.command(folder, "compare", "pip@base", "pip@r1", "pip@r3", "--prompts", "8", "--samples", "1")
-        workspaces.judged(pip, ["r1", "r3"], ("Ada", "Ben"), votes=34).close()
+        workspaces.judged(pip, ["r1", "r3"], ("Ada", "Ben"), votes=38).close()
         workspaces.judged(pip, ["r3", "prompted"], ("Ada",), votes=7)
         _retouch(pip.folder)
         studio = StudioProcess(folder, home).start()
@@ -243,7 +243,7 @@ def _curve(name: str, epochs: int, steps: int, before: float, after: float) -> I
         row = {"step": step, "epoch": round(epochs * share, 3), "loss": round(loss, 4), "tokens_per_second": 640.0}
         yield json.dumps(row) + "\n"
         if step % (steps // (2 * epochs)) == 0:
-            held = after + (before - after) * math.exp(-3.6 * share) + 0.01
+            held = after + (before - after) * (math.exp(-3.6 * share) - math.exp(-3.6))
             yield json.dumps({"step": step, "epoch": round(epochs * share, 3), "heldout_nll": round(held, 4)}) + "\n"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from pathlib import Path
 
 from judge_pages import vote_to_the_end
 from playwright.sync_api import Page, expect
+from studio_process import begun
 from watching import Watched, settle
 from workspaces import QUICK
 
@@ -100,6 +103,7 @@ def test_the_whole_loop_by_mouse(start_studio: StartStudio, tiny_gemma: Path, tm
     page.get_by_role("button", name="Start the sweep").click()
     page.get_by_role("link", name="w1").click(timeout=SLOW)
     expect(page.get_by_role("button", name="Read its replies")).to_have_count(3, timeout=SLOW)
+    expect(page.locator("main [data-live]")).to_have_count(0, timeout=SLOW)  # it is loaded anew when all is there
     page.get_by_role("button", name="Read its replies").first.click()
     expect(page.locator("#replies .reply-card")).to_have_count(3, timeout=SLOW)
     page.get_by_role("button", name="Use this point").last.click()
@@ -261,10 +265,6 @@ def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
     start_studio: StartStudio, tiny_gemma, tmp_path, watched
 ):
     """As quick as the command line, and a second."""
-    import time
-
-    from studio_process import begun
-
     folder = tmp_path / "workspace"
     folder.mkdir()
     for name in ("one", "two"):
@@ -273,7 +273,7 @@ def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
     studio = start_studio(folder)
     page = watched.open(f"{studio.url}/p/two/train")
     started = time.monotonic()
-    command = begun(["python", "-m", "personatune", "train", "one"], studio.home, folder)
+    command = begun([sys.executable, "-m", "personatune", "train", "one"], studio.home, folder)
     metrics = folder / "one" / "runs" / "r1" / "metrics.jsonl"
     while not (metrics.exists() and metrics.stat().st_size):
         assert time.monotonic() - started < 60

@@ -97,7 +97,7 @@ def judged(persona: Persona, contestants: Sequence[str], judges: Sequence[str], 
     making = Making(lambda which: contextlib.nullcontext(open_scripted(persona, which)), mechanical(persona, record))
     for number, judge in enumerate(judges):
         session.begin(judge)
-        _vote(session, record, making, judge, votes, every=8 - number)
+        _vote(session, record, making, judge, votes, every=17 - 4 * number)
         clock.now = began + timedelta(hours=3 * number + 1)
     return session
 

@@ -54,7 +54,7 @@ def loss(training: Training) -> dict[str, Any]:
         layers.append(axes.dots([best], "ring"))
         # At the end of the lines the name of the training loss stands too: the one above, the other below.
         ends_higher = bool(trained) and best == heldout[-1] and trained[-1][1] >= best[1]
-        layers += axes.words([best], f"lowest {as_number(round(best[1], 2))}", 18 if ends_higher else -16)
+        layers += axes.words([best], f"held-out, lowest {as_number(round(best[1], 2))}", 18 if ends_higher else -16)
     lowest = min(heldout, key=lambda point: point[1], default=None)
     for points, name in ((trained, "training"), (heldout, "held-out")):
         if len(points) > 1 and points[-1] != lowest:
