@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from loop_pages import Pages, exchange, pages, run
 
+from personatune.store import artefacts
+from personatune.store.of_persona import open_store
+from personatune.store.records import ArtefactRecord
+
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Pages:
@@ -27,6 +31,30 @@ def test_the_page_says_what_there_is_and_its_terms(odd: Pages):
     assert "GEMMA_TERMS.html" in text
     assert "train.jsonl" in text
     assert "secret.txt" not in text
+
+
+def test_packing_is_the_command_line_itself(odd: Pages):
+    odd.post("/export/pack", {"run": "r1", "to": "ollama"}, status=303)
+    jobs = odd.client.app.state.studio.queue.jobs()
+    assert [list(job.argv) for job in jobs] == [["export", "odd@r1", "--to", "ollama"]]
+    assert "personatune export odd@r1 --to ollama" in odd.get("/export")
+
+
+@pytest.mark.parametrize("asked", [{"run": "r9", "to": "gguf"}, {"run": "r1", "to": "--output"}, {"run": "../x"}, {}])
+def test_nothing_else_can_be_packed(odd: Pages, asked: dict[str, str]):
+    odd.post("/export/pack", asked, status=400)
+    assert odd.client.app.state.studio.queue.jobs() == []
+
+
+def test_what_was_packed_is_listed_also_when_it_is_gone(odd: Pages):
+    with open_store(odd.persona) as store:
+        for name in ("here", "gone"):
+            made = ArtefactRecord(run="r1", target="gguf", quantization="q8", folder=f"exports/{name}", fingerprint="f")
+            artefacts.add(store, made)
+    (odd.persona.folder / "exports" / "here").mkdir(parents=True)
+    (odd.persona.folder / "exports" / "here" / "model.gguf").write_bytes(b"12345")
+    text = odd.get("/export")
+    assert "5 bytes" in text and "not there any more" in text and "not compared" in text
 
 
 def test_a_run_is_taken_along_whole(odd: Pages):

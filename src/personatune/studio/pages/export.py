@@ -1,4 +1,4 @@
-"""Export: what can be taken along now: runs as files, with the terms that travel with them, and the author's texts."""
+"""Export: a run packed for other programs, its own files with the terms that travel along, and the author's texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -17,12 +18,24 @@ from personatune.errors import PersonatuneError, UsageError
 from personatune.generation.contestants import run_names
 from personatune.models.starter import STARTERS
 from personatune.persona import PERSONA_FILE, Persona
-from personatune.studio.asking import Who
-from personatune.studio.rendering import page
+from personatune.store import artefacts
+from personatune.store.of_persona import open_store
+from personatune.store.records import ArtefactRecord
+from personatune.studio.asking import Form, Who, text
+from personatune.studio.live import live
+from personatune.studio.rendering import command_line, page, text_of
+from personatune.studio.verbs import at_work, begin, stop
 from personatune.terminal.quantities import size
 
 router = APIRouter(prefix="/p/{persona}/export")
 
+TARGETS = {
+    "ollama": "Ollama: a file and a Modelfile",
+    "gguf": "llama.cpp, LM Studio, KoboldCpp: one GGUF file",
+    "hf": "transformers: a whole model folder",
+}
+"""What a run can be packed for, and what that is."""
+_LIVE = 0.5
 _BLOCK = 1 << 20
 _NOTICE = re.compile(r"terms|licen[cs]e|notice", re.IGNORECASE)
 _RECORD = ("manifest.json", "recipe.toml", "report.html")
@@ -89,7 +102,39 @@ def export(request: Request, persona: Who) -> Response:
     """The runs' files and the author's texts."""
     bundles = [bundle_of(persona, run) for run in reversed(run_names(persona))]
     texts = [(path.name, sized(path.stat().st_size)) for path in _texts(persona)]
-    return page(request, "export.html", who=persona, bundles=bundles, texts=texts)
+    newest = bundles[0].run if bundles else "r1"
+    return page(
+        request,
+        "export.html",
+        who=persona,
+        bundles=bundles,
+        texts=texts,
+        targets=TARGETS,
+        command=command_line(["export", f"{persona.name}@{newest}", "--to", next(iter(TARGETS))]),
+        **_packed(request, persona),
+    )
+
+
+@router.get("/events")
+def events(request: Request, persona: Who) -> Response:
+    """What is being packed and what was, as it changes."""
+    return live(request, lambda: {"packed": text_of(request, "export-packed.html", who=persona,
+                                                    **_packed(request, persona))}, _LIVE)  # fmt: skip
+
+
+@router.post("/pack")
+def pack(request: Request, persona: Who, form: Form) -> Response:
+    """Put the packing of a run into the queue."""
+    run, target = _trained(persona, text(form, "run")), text(form, "to")
+    if target not in TARGETS:
+        raise UsageError(f"a run cannot be packed for {target[:40]!r}", fix=f"one of: {', '.join(TARGETS)}")
+    return begin(request, persona, ["export", f"{persona.name}@{run}", "--to", target], "export")
+
+
+@router.post("/jobs/{number}/stop")
+def stop_job(request: Request, persona: Who, number: int) -> Response:
+    """Stop a packing; the same command goes on with what is whole."""
+    return stop(request, persona, number, "export")
 
 
 @router.get("/texts/{name}")
@@ -117,6 +162,19 @@ def file(persona: Who, run: str, name: str) -> Response:
     if name not in [one.name for one in bundle.files]:
         raise UsageError(f"{run} has no file {name[:80]!r} to take along", fix="load the page again")
     return _download(bundle.folder / name)
+
+
+def _packed(request: Request, persona: Persona) -> dict[str, Any]:
+    with open_store(persona) as store:
+        found = list(reversed(artefacts.listed(store)))
+    return {"packed": [(one, *_where(persona, one)) for one in found], "work": at_work(request, persona, ("export",))}
+
+
+def _where(persona: Persona, artefact: ArtefactRecord) -> tuple[Path, str]:
+    """An export's folder, and how large it is; empty when it is not there any more."""
+    folder = persona.folder / artefact.folder
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return folder, sized(sum(path.stat().st_size for path in files)) if files else ""
 
 
 def bundle_of(persona: Persona, run: str) -> Bundle:
