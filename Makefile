@@ -14,7 +14,8 @@ test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
 	$(MAKE) --no-print-directory browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
 	$(BIN)/python -m pytest tests/model
 
 # tests/web and the pictures drive a Chromium. Root on a Debian gets it from there; everybody else is told by the tests.

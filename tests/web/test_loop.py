@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import time
 from pathlib import Path
 
 from judge_pages import vote_to_the_end
 from playwright.sync_api import Page, expect
-from studio_process import begun
 from watching import Watched, settle
 from workspaces import QUICK
 
 from conftest import StartStudio
-from personatune import persona as personas
 
 SLOW = 60_000
 """Milliseconds for what trains or loads a model."""
@@ -259,31 +255,3 @@ def tab_to(page: Page, name: str, key: str = "Tab") -> None:
 
 def tab_back_to(page: Page, name: str) -> None:
     tab_to(page, name, "Shift+Tab")
-
-
-def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
-    start_studio: StartStudio, tiny_gemma, tmp_path, watched
-):
-    """As quick as the command line, and a second."""
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    for name in ("one", "two"):
-        personas.copy_builtin("pip", folder / name)
-        quick(folder / name, tiny_gemma)
-    studio = start_studio(folder)
-    page = watched.open(f"{studio.url}/p/two/train")
-    started = time.monotonic()
-    command = begun([sys.executable, "-m", "personatune", "train", "one"], studio.home, folder)
-    metrics = folder / "one" / "runs" / "r1" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert time.monotonic() - started < 60
-        time.sleep(0.02)
-    by_command = time.monotonic() - started
-    command.communicate(timeout=60)
-    started = time.monotonic()
-    page.get_by_role("button", name="Start training").click()
-    loss = page.locator(".now-facts .fact").first.locator("dd").first
-    expect(loss).to_have_text(re.compile(r"\d"), timeout=SLOW)
-    by_page = time.monotonic() - started
-    assert by_page < 1.2 * by_command + 1, (by_page, by_command)
-    expect(page.get_by_role("heading", name="r1 is trained")).to_be_visible(timeout=SLOW)

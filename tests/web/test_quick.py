@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext
+import pytest
+from playwright.sync_api import BrowserContext, expect
 from studio_process import begun, free_port
-from watching import Watched, settle
+from test_loop import SLOW, quick
+from watching import Watched
 
 from conftest import StartStudio
+from personatune import persona as personas
 
+pytestmark = pytest.mark.alone
 FIRST_PAGE = 2.0
 """Seconds from the command to the first page."""
 REQUEST = 200.0
@@ -43,27 +49,24 @@ def test_the_first_page_is_there_within_two_seconds_of_the_command(
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-    assert statistics.median(took[1:]) < FIRST_PAGE, took
+    assert min(took[1:]) < FIRST_PAGE, took  # whatever else the machine does only adds to it
 
 
 def test_ten_thousand_rows_are_searched_and_scrolled_at_once(start_studio: StartStudio, filled: Path, watched: Watched):
-    words = ["bun", "crumb", "flour", "thunder", "pipe", "ladder", "walnut", "sieve", "kettle", "apron"]
+    chance = random.Random(1)
+    known = (filled / "pip" / "train.jsonl").read_text("utf-8")
+    words = sorted(set(re.findall(r"[a-z]{3,}", known)))
     with (filled / "pip" / "train.jsonl").open("w", encoding="utf-8") as file:
         for number in range(10_000):
-            said = f"What about {words[number % 10]} number {number}, and {words[number // 10 % 10]}?"
-            told = (
-                f"Number {number} is the {words[number // 100 % 10]} that I ROLLED past the cat, {number % 97} times!"
-            )
-            row = {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": told}]}
-            file.write(json.dumps(row) + "\n")
+            said, told = " ".join(chance.sample(words, 7)), " ".join(chance.sample(words, chance.randint(5, 40)))
+            messages = [{"role": "user", "content": f"{said} {number}?"}, {"role": "assistant", "content": f"{told}!"}]
+            file.write(json.dumps({"messages": messages}) + "\n")
     studio = start_studio(filled)
     page = watched.page
     page.goto(f"{studio.url}/p/pip/data")
     page.locator(".data-row").first.wait_for()
-    page.wait_for_function("() => !document.querySelector('.checking')", timeout=60_000)
-    settle(page)
     page.evaluate("performance.clearResourceTimings()")
-    for query in ("thunder", "walnut", "number 77", "ROLLED past", "9999", "zzz", "kettle 3", "a"):
+    for query in ("bun", "whole", "77", "the", "9999", "zzzz", "morning", "a"):
         with page.expect_response(lambda answer: "/data/rows?" in answer.url):
             page.fill("#q", query)
         page.wait_for_timeout(250)
@@ -84,3 +87,32 @@ def test_ten_thousand_rows_are_searched_and_scrolled_at_once(start_studio: Start
     assert statistics.median(searches) < REQUEST, searches
     assert statistics.median(further) < REQUEST, further
     assert not watched.errors
+
+
+def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
+    start_studio: StartStudio, tiny_gemma, tmp_path, watched
+):
+    """As quick as the command line, and a second."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    for name in ("one", "two"):
+        personas.copy_builtin("pip", folder / name)
+        quick(folder / name, tiny_gemma)
+    studio = start_studio(folder)
+    page = watched.open(f"{studio.url}/p/two/train")
+    page.wait_for_function("() => !document.querySelector('#estimate.htmx-request')", timeout=SLOW)
+    started = time.monotonic()
+    command = begun([sys.executable, "-m", "personatune", "train", "one"], studio.home, folder)
+    metrics = folder / "one" / "runs" / "r1" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert time.monotonic() - started < 60
+        time.sleep(0.02)
+    by_command = time.monotonic() - started
+    command.communicate(timeout=60)
+    started = time.monotonic()
+    page.get_by_role("button", name="Start training").click()
+    loss = page.locator(".now-facts .fact").first.locator("dd").first
+    expect(loss).to_have_text(re.compile(r"\d"), timeout=SLOW)
+    by_page = time.monotonic() - started
+    assert by_page < 1.1 * by_command + 1, (by_page, by_command)
+    expect(page.get_by_role("heading", name="r1 is trained")).to_be_visible(timeout=SLOW)

@@ -41,6 +41,7 @@ _NOTICE = re.compile(r"terms|licen[cs]e|notice", re.IGNORECASE)
 _RECORD = ("manifest.json", "recipe.toml", "report.html")
 _ABOUT = {
     "adapter_model.safetensors": "what was learned: the adapter, in PEFT's form",
+    "README.md": "PEFT's card of the adapter",
     "adapter_config.json": "which model it belongs on, and how",
     "model.safetensors": "all weights",
     "tokenizer.json": "the tokens",
