@@ -68,11 +68,11 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     chart = alt.Chart()
     hover = {"tooltip": alt.Tooltip("said:N"), "description": alt.Description("said:N")}
     y = alt.Y("data:Q", axis=y_axis, scale=scale).title(None)
-    grey = chart.mark_rect(style="data", aria=False).encode(x, alt.X2("high"), y, alt.Y2(datum=0))
+    grey = chart.mark_rect(style="data").encode(x, alt.X2("high"), y, alt.Y2(datum=0))
     grey = grey.encode(**hover).transform_filter("datum.data > 0")
     front_x = alt.X("from:Q", scale=alt.Scale(domain=[0, step * (longest // step + 1)], nice=False))
     colour = alt.Color("panel:N", legend=None, scale=alt.Scale(domain=names))
-    fore = chart.mark_rect(aria=False).encode(front_x, alt.X2("to"), alt.Y("share:Q"), alt.Y2(datum=0), colour, **hover)
+    fore = chart.mark_rect().encode(front_x, alt.X2("to"), alt.Y("share:Q"), alt.Y2(datum=0), colour, **hover)
     both = alt.layer(grey, fore.transform_filter("datum.share > 0"), data=alt.Data(values=bars))
     # The name on a line of its own, so that both lines fit a phone.
     header = alt.Header(orient="top", labelAnchor="start", labelPadding=8, title=None, labelExpr=_IN_LINES)

@@ -107,6 +107,7 @@
       known.view?.finalize();
       known.view = made;
       place.replaceChildren(box);
+      box.setAttribute("aria-hidden", "true"); // the place itself is the image, with its words
       place.setAttribute("aria-label", known.spec.description);
       tabulate(figure, known.spec.usermeta.table);
       figure.dataset.drawn = "";
