@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, empty, finished, in_order, told_apart
+from personatune.charts.theme import About, Frame, altair, empty, finished, in_order, told_apart
 
 _PANEL = 88
 _HEADER, _BETWEEN, _FOOT = 37, 18, 46
@@ -34,7 +34,7 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
 
     Without contestants, the training data alone.
     """
-    import altair as alt
+    alt = altair()
 
     everyone = [*contestants, *([Lengths(_TRAINING, training)] if training else [])]
     about = About("Reply lengths", _sentence(everyone), _HEAD, [_row(one) for one in everyone])
@@ -89,7 +89,7 @@ def length_strips(rows: Sequence[Lengths], training: Sequence[int]) -> dict[str,
 
     The training data's line stands first, and its nine in ten are shaded behind all others.
     """
-    import altair as alt
+    alt = altair()
 
     everyone = [*([Lengths(_TRAINING, training)] if training else []), *rows]
     told = "Where nine in ten replies lie. " + _sentence(everyone)

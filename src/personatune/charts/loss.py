@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, as_number, empty, finished, is_finite, told_apart
+from personatune.charts.theme import About, Frame, altair, as_number, empty, finished, is_finite, told_apart
 
 Point = tuple[float, float]
 _MOST = 400
@@ -36,7 +36,7 @@ def points_of(metrics: Iterable[Mapping[str, Any]], key: str) -> tuple[Point, ..
 
 def loss(training: Training) -> dict[str, Any]:
     """A run's loss in nats a token: training loss at each step, held-out loss at each evaluation."""
-    import altair as alt
+    alt = altair()
 
     trained, heldout = points_of(training.metrics, "loss"), points_of(training.metrics, "heldout_nll")
     about = About("Loss", _told(trained, heldout), ("step", "training loss", "held-out loss"), _rows(trained, heldout))
@@ -65,7 +65,7 @@ def loss(training: Training) -> dict[str, Any]:
 
 def losses(runs: Sequence[Training]) -> dict[str, Any]:
     """Several runs over each other: the training loss smoothed, the held-out loss as dashes with dots."""
-    import altair as alt
+    alt = altair()
 
     names = told_apart(run.name for run in runs)
     lines: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ class _Axes:
 
     @classmethod
     def of(cls, points: Sequence[Point], steps: int | None) -> _Axes:
-        import altair as alt
+        alt = altair()
 
         last = max(max(x for x, _ in points), float(steps or 0), 1.0)
         low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
@@ -119,7 +119,7 @@ class _Axes:
 
     def chart(self, points: Sequence[Point], words: str = "") -> Any:
         """Points as a chart that has no mark yet."""
-        import altair as alt
+        alt = altair()
 
         values = [{"step": x, "loss": y} | ({"said": words} if words else {}) for x, y in points]
         return alt.Chart(alt.Data(values=values)).encode(self.x, self.y)
@@ -130,7 +130,7 @@ class _Axes:
 
     def dots(self, points: Sequence[Point], style: str) -> Any:
         """A dot at each point, which tells its numbers."""
-        import altair as alt
+        alt = altair()
 
         said = [alt.Tooltip("step:Q", format=",d"), alt.Tooltip("loss:Q", format=".3f")]
         return self.chart(points).mark_point(style=style, aria=False).encode(tooltip=said)
@@ -146,7 +146,7 @@ class _Axes:
 
 def _epochs(metrics: Sequence[Mapping[str, Any]], axes: _Axes) -> list[Any]:
     """A dotted line where each whole epoch ends."""
-    import altair as alt
+    alt = altair()
 
     ends: dict[int, float] = {}
     for row in metrics:

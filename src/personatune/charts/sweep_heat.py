@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, as_number, empty, finished, in_order, is_finite, shown
+from personatune.charts.theme import About, Frame, altair, as_number, empty, finished, in_order, is_finite, shown
 
 _MOST_CELLS = 12
 _MOST_ROWS = 60
@@ -52,7 +52,7 @@ def sweep_heat(points: Sequence[Measured], title: str, unit: str = "") -> dict[s
 
 def _grid(points: Sequence[Measured], names: Sequence[str], about: About, unit: str) -> dict[str, Any]:
     """Cells of two parameters; cells of equal parameters are one, with the mean over all their replies."""
-    import altair as alt
+    alt = altair()
 
     cells: dict[tuple[float, float], list[Measured]] = {}
     for point in points:
@@ -86,7 +86,7 @@ def _grid(points: Sequence[Measured], names: Sequence[str], about: About, unit: 
 
 def _along(points: Sequence[Measured], name: str, about: About, unit: str) -> dict[str, Any]:
     """A point with its interval at each value of one parameter."""
-    import altair as alt
+    alt = altair()
 
     values = [{"x": point.parameters[name]} | _one(point, unit) for point in points]
     base = alt.Chart(alt.Data(values=values))
@@ -104,7 +104,7 @@ def _along(points: Sequence[Measured], name: str, about: About, unit: str) -> di
 
 def _listed(points: Sequence[Measured], about: About, unit: str) -> dict[str, Any]:
     """A row for each point, in their order."""
-    import altair as alt
+    alt = altair()
 
     rows = [{"row": f"point {point.number}"} | _one(point, unit) for point in points[:_MOST_ROWS]]
     base = alt.Chart(alt.Data(values=rows))
@@ -127,13 +127,13 @@ def _one(point: Measured, unit: str) -> dict[str, Any]:
 
 
 def _hover() -> dict[str, Any]:
-    import altair as alt
+    alt = altair()
 
     return {"tooltip": alt.Tooltip("said:N"), "description": alt.Description("said:N")}
 
 
 def _axis(unit: str) -> Any:
-    import altair as alt
+    alt = altair()
 
     return alt.Axis(tickCount=5, domain=False, format="~%" if unit == "share" else "~g")
 

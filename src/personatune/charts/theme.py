@@ -87,6 +87,14 @@ COLOURS = len(LIGHT.series)
 """How many contestants have a colour of their own; then the colours begin anew."""
 
 
+def altair() -> Any:
+    """Altair, loaded for the first chart."""
+    import altair as library
+    import numpy  # noqa: F401 - whole: Altair looks at what another thread may have half imported
+
+    return library
+
+
 def finished(chart: Any, about: About, frame: Frame) -> dict[str, Any]:
     """The specification of an Altair chart, as wide as its place, light, with words, table and the dark scheme inside.
 
@@ -120,14 +128,14 @@ def in_order(field: str, names: Sequence[str]) -> Any:
     They are its domain and not how it is sorted: that would put them into an expression, in which Vega takes a
     contestant called "if" for a word of its own.
     """
-    import altair as alt
+    alt = altair()
 
     return alt.Y(f"{field}:N", scale=alt.Scale(domain=list(names)), axis=alt.Axis(domain=False)).title(None)
 
 
 def empty(about: About, words: str) -> dict[str, Any]:
     """The chart of nothing: it says so in its place."""
-    import altair as alt
+    alt = altair()
 
     return finished(alt.Chart(alt.Data(values=[{"text": shown(words)}])).mark_text(style="note").encode(text="text:N"),
                     about, Frame(height=96))  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.charts.theme import About, Frame, as_number, empty, finished, in_order, is_finite, told_apart
+from personatune.charts.theme import About, Frame, altair, as_number, empty, finished, in_order, is_finite, told_apart
 
 _ROW = 44
 _MOST, _LEAST = 1e9, 1e-4
@@ -36,7 +36,7 @@ class Share:
 
 def votes(shares: Sequence[Share]) -> dict[str, Any]:
     """The share of votes for each row, with its interval, beside the half that chance gives."""
-    import altair as alt
+    alt = altair()
 
     names = told_apart(one.name for one in shares)
     rows, values = [], []
@@ -68,7 +68,7 @@ def votes(shares: Sequence[Share]) -> dict[str, Any]:
 
 def evidence(values: Sequence[float], enough: float = 20.0) -> dict[str, Any]:
     """The e-value after each vote, on a scale of powers of ten, and the line that it must reach for a verdict."""
-    import altair as alt
+    alt = altair()
 
     path = [(number, float(value)) for number, value in enumerate(values, start=1) if is_finite(value) and value >= 0]
     reached = next((number for number, value in path if value >= enough), None)
