@@ -122,7 +122,8 @@ class Worker:
         """Record how a job ended, when it has."""
         child = self._children.get(job.id)
         code = child.poll() if child else None
-        if code is None and process_of(job) is not None:
+        # Of a child of ours only its own end counts: seen from outside it can be gone a moment before it can be reaped.
+        if code is None and (child is not None or process_of(job) is not None):
             return
         self._children.pop(job.id, None)
         left = _left_code(self._queue.folder / f"{job.id}.code")

@@ -133,6 +133,17 @@ def test_a_job_that_vanishes_is_interrupted_and_the_next_one_starts(place: Place
     assert place.queue.again(job.id).argv == job.argv
 
 
+def test_a_child_counts_as_ended_only_once_it_is_reaped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, job = place.worker(), place.add("wait")
+    until(lambda: state(place, worker, job) == "running" and "working" in place.queue.log(job.id))
+    monkeypatch.setattr("personatune.jobs.worker.process_of", lambda job: None)  # as between its end and its burial
+
+    assert state(place, worker, job) == "running"
+    monkeypatch.undo()
+    place.queue.stop(job.id)
+    until(lambda: state(place, worker, job) == "stopped")
+
+
 def test_another_process_with_the_same_number_is_not_taken_for_the_job(place: Place) -> None:
     job = place.add("wait")
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as other:
