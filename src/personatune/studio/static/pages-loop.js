@@ -119,6 +119,13 @@ function begin(place) {
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id === "talk") { begin(event.detail.target); toEnd(); }
 });
+// Remarks come when the check is done; rows that were changed, taken out or searched away meanwhile need theirs no more.
+document.addEventListener("htmx:afterSwap", (event) => {
+  for (const found of event.detail.target.querySelectorAll("[data-beside]")) {
+    document.getElementById(found.dataset.beside)?.replaceChildren(...found.childNodes);
+    found.remove();
+  }
+});
 const talkPlace = document.getElementById("talk");
 if (talkPlace) {
   begin(talkPlace);
