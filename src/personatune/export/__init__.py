@@ -1,0 +1,1 @@
+"""Runs as files that other programs read, each reloaded and compared with the run before it counts."""
