@@ -75,7 +75,10 @@ def figures(parity: Parity) -> list[tuple[str, str]]:
             f"{parity.kl:.5f} nats",
         ),
         ("the same likeliest token there", f"{100 * parity.top1:.1f} %"),
-        ("perplexity there, run and export", f"{parity.perplexity_run:.3f} and {parity.perplexity:.3f} ({ratio:+.2f} %)"),
+        (
+            "perplexity there, run and export",
+            f"{parity.perplexity_run:.3f} and {parity.perplexity:.3f} ({ratio:+.2f} %)",
+        ),
         (
             "likeliest replies, tokens the same",
             ", ".join(f"{one.same}/{one.of}" for one in parity.greedy) + (f" ({ties} ties)" if ties else ""),

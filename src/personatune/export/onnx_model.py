@@ -37,7 +37,7 @@ FILES: dict[Form, str] = {"q8": "model_quantized.onnx", "f32": "model.onnx"}
 """Transformers.js asks for these names."""
 _BLOCK = 32
 _PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai")
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+_WORDS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 _ARCHITECTURES = (
     "Gemma3ForCausalLM",
     "LlamaForCausalLM",
@@ -69,33 +69,34 @@ def unknown(config: dict[str, Any]) -> str | None:
 
 
 def write(source: Path, folder: Path, form: Form, on_stage: Stage) -> None:
-    """Write the model folder `source` into `folder`, which is whole afterwards or not there.
+    """Write the graph, the weights and the config of the model folder `source` into `folder`, which exists.
 
     Raises `ModelError` for a family without an ONNX form or a builder of another make, `ResourceError` for a full disk.
     """
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     if reason := missing():
-        raise ModelError(f"an ONNX file cannot be made: {reason.partition(':')[0]}", fix=reason.partition(": ")[2])
+        raise ModelError(f"an ONNX file cannot be made: {reason.partition(': ')[0]}", fix=reason.partition(": ")[2])
     if reason := unknown(config):
         raise ModelError(reason, where=source, fix="export it as: --to hf")
-    staging = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
+    scratch = folder / ".scratch"
     try:
-        (staging / "onnx").mkdir(parents=True)
-        on_stage("reading the weights", 0.05)
-        model = _built(source, staging / "scratch", form)
-        shutil.rmtree(staging / "scratch", ignore_errors=True)
-        on_stage("writing the ONNX file", 0.7)
-        _save(model, staging / "onnx" / FILES[form])
-        del model
-        _write_rest(source, staging, config, form)
-        on_stage("ready", 1.0)
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
+        (folder / "onnx").mkdir(exist_ok=True)
+        on_stage("reading the weights", 0.0)
+        model = _built(source, scratch, form)
+        on_stage("writing the ONNX file", 0.8)
+        _save(model, folder / "onnx" / FILES[form])
+        files.write_json(folder / "config.json", _described(config, form))
     except OSError as error:
         raise from_os_error(error, "writing the ONNX file") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def copy_words(source: Path, folder: Path) -> None:
+    """Copy tokenizer and chat template from a model folder."""
+    for name in _WORDS:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def all_positions(path: Path) -> bytes:
@@ -300,14 +301,10 @@ def _save(model: Any, path: Path) -> None:
             raise ResourceError(f"{written.name} was not written", where=written)
 
 
-def _write_rest(source: Path, folder: Path, config: dict[str, Any], form: Form) -> None:
-    """What stands beside the graph: config, stop tokens and parameters, tokenizer and template."""
-    context = min(CONTEXT, int(config["max_position_embeddings"]))
-    described = {"use_external_data_format": {FILES[form]: 1}, "kv_cache_dtype": {}}
-    files.write_json(
-        folder / "config.json", {**config, "max_position_embeddings": context, "transformers.js_config": described}
-    )
-    shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
-    for name in _TOKENIZER:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+def _described(config: dict[str, Any], form: Form) -> dict[str, Any]:
+    """The model's config with what Transformers.js has to know, and with the length that the file is made for."""
+    return {
+        **config,
+        "max_position_embeddings": min(CONTEXT, int(config["max_position_embeddings"])),
+        "transformers.js_config": {"use_external_data_format": {FILES[form]: 1}, "kv_cache_dtype": {}},
+    }

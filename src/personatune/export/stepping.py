@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from personatune.data.render import prompt_ids
 from personatune.generation.engine import Request
+from personatune.generation.reply import Speech
+from personatune.generation.sampling import next_tokens
 
 if TYPE_CHECKING:
     from personatune.export.reference import TorchModel
+
+_ANY_LENGTH = 1 << 30
+"""Parity asks for short replies only."""
 
 
 class Stepper(Protocol):
@@ -49,22 +53,11 @@ def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel) -> int
 
 
 def _stops(model: Stepper, request: Request, run: TorchModel) -> bool:
-    import torch
-
-    from personatune.generation.sampling import Draw, generator, next_tokens
-
-    params, stops = request.params, run.stop_ids
-    chance = generator(params.seed)
-    prompt = prompt_ids(run.tokenizer, request.messages)
-    logits, new = model.read(prompt), list[int]()
+    reply = Speech(run.tokenizer, run.stop_ids, _ANY_LENGTH).begin(request)
+    logits = model.read(reply.prompt)
     while True:
-        # As the engine draws: the penalty never weighs on stop tokens.
-        seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in stops]
-        forbidden = stops if len(new) < params.min_new_tokens else ()
-        (token,) = next_tokens(torch.from_numpy(logits)[None], [Draw(params, chance, seen, forbidden)])
-        new.append(token)
-        if token in stops:
-            return True
-        if len(new) >= params.max_new_tokens:
-            return False
+        (token,) = next_tokens(logits[None], [reply.draw()])
+        reply.take(token)
+        if reply.finished:
+            return reply.sample().finish_reason == "stop"
         logits = model.add(token)

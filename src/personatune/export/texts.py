@@ -69,7 +69,7 @@ OWN = (
     "non\u00a0breaking\u2003and\u3000wide spaces",
     "def f(x: int) -> list[int]:\n    return [x ** 2 for _ in range(10)]  # comment\n",
     '{"key": [1, 2.5, -3e10, null], "nested": {"a\\n": "\\u00e9"}}',
-    "<html><body class=\"x\">&amp; &lt;b&gt; <!-- no --></body></html>",
+    '<html><body class="x">&amp; &lt;b&gt; <!-- no --></body></html>',
     "SELECT * FROM runs WHERE name = 'r1'; -- drop it",
     "C:\\Users\\me\\file.txt and /usr/local/bin and https://example.org/a?b=c&d=%20e#f",
     "1234567890123456789012345678901234567890",
@@ -121,9 +121,7 @@ class Texts:
         least = min(self.params.min_new_tokens, most)
         changes = [{"seed": seed, "max_new_tokens": most, "min_new_tokens": least} for seed in range(count)]
         return [
-            Request(
-                messages=self.prompts[at % len(self.prompts)], params=self.params.model_copy(update=change)
-            )
+            Request(messages=self.prompts[at % len(self.prompts)], params=self.params.model_copy(update=change))
             for at, change in enumerate(changes)
         ]
 

@@ -27,7 +27,9 @@ class LightTokenizer:
             self._backend: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
             config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
             self._roles = {role: _content(config[role]) for role in _ROLES if config.get(role)}
-            self.chat_template = _template(folder, config)
+            found = [self._backend.token_to_id(token) for token in dict.fromkeys(self._roles.values())]
+            self.all_special_ids: list[int] = [i for i in found if i is not None]
+            self.chat_template: Any = _template(folder, config)
         except Exception as error:  # the library raises bare exceptions for a file that it cannot read
             raise ModelError(
                 "the tokenizer cannot be read",
@@ -35,7 +37,7 @@ class LightTokenizer:
                 fix="delete that folder; it is made again",
             ) from error
 
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
         """Encode text."""
         return {"input_ids": list(self._backend.encode(text, add_special_tokens=add_special_tokens).ids)}
 
@@ -53,11 +55,6 @@ class LightTokenizer:
     def added_tokens_decoder(self) -> dict[int, Any]:
         """The tokens added to the vocabulary, by id."""
         return dict(self._backend.get_added_tokens_decoder())
-
-    @property
-    def all_special_ids(self) -> list[int]:
-        """The ids of the tokens with a role, such as the end of a text."""
-        return [self._backend.token_to_id(token) for token in dict.fromkeys(self._roles.values())]
 
     @property
     def eos_token_id(self) -> int | None:

@@ -133,7 +133,16 @@ def m002_sweeps_and_origins(db: Database) -> None:
         db.conn.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (m001_data_runs_evaluations_samples, m002_sweeps_and_origins)
+def m006_engines(db: Database) -> None:
+    """Which engine computed a reply: its weights have 8 bits in one and 16 or 32 in the other."""
+    db.execute("ALTER TABLE samples ADD COLUMN engine TEXT")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    m001_data_runs_evaluations_samples,
+    m002_sweeps_and_origins,
+    m006_engines,
+)
 """In the order they are applied. Append only: a store in use has the earlier ones already."""
 
 
