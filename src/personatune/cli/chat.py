@@ -34,7 +34,7 @@ def chat(
     device
         Where to compute; auto takes cuda, then mps, then cpu.
     engine
-        What computes on the cpu: onnx is quick and starts soon, with 8-bit weights, and is made at the first chat; torch
+        What computes on the cpu: onnx is quick, starts soon, has 8-bit weights and is made at the first chat; torch
         computes as evaluations do. auto takes onnx where it can be had.
     """
     from personatune.cli import chat_loop

@@ -50,7 +50,7 @@ def opened(persona: Persona, which: str, wish: Wish) -> Contestant:
     except NotFastError as error:
         if wish.engine == "onnx":
             raise error.reason from error
-        err().print(f"answering through torch, which is slower: {error.reason.what}", style="dim", soft_wrap=True)
+        _say(f"answering through torch, which is slower: {error.reason.what}")
         return _through_torch(persona, which, wish, compute)
 
 
@@ -74,13 +74,13 @@ def _through_onnx(persona: Persona, which: str, wish: Wish) -> Contestant:
     from personatune.generation import onnx
 
     if reason := onnx.missing():
-        raise NotFastError(ModelError(f"the fast engine needs what is not there: {reason}"))
+        raise NotFastError(ModelError(reason))
     with StageProgress(err()) as stages:
         place = _or_torch(lambda: fast_engine.place_of(persona, which, wish.model, stages))
 
     def ready() -> Path:
         if not fast_engine.is_ready(place):
-            err().print(f"preparing the fast engine for {persona.name}@{which}, once: about a minute", style="dim")
+            _say(f"preparing the fast engine for {persona.name}@{which}, once: about a minute")
             with StageProgress(err()) as stages:
                 fast_engine.make(persona, place, stages)
         return place.folder
@@ -95,7 +95,8 @@ def _through_onnx(persona: Persona, which: str, wish: Wish) -> Contestant:
         fast_engine.forget(place)
         contestant = _or_torch(answering)
     if gone := fast_engine.used(place):
-        err().print(f"removed {len(gone)} fast engines from the cache that were not used for long", style="dim")
+        engines = "1 fast engine" if len(gone) == 1 else f"{len(gone)} fast engines"
+        _say(f"removed {engines} of others from the cache, which was full")
     return contestant
 
 
@@ -106,3 +107,7 @@ def _or_torch(step: Callable[[], _Made]) -> _Made:
         raise
     except PersonatuneError as error:
         raise NotFastError(error) from error
+
+
+def _say(text: str) -> None:
+    err().print(text, style="dim", soft_wrap=True, markup=False, highlight=False)

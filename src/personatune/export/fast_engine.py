@@ -92,33 +92,40 @@ def make(persona: Persona, place: Place, on_stage: Stage) -> None:
     busy = RunError("another command is making the same fast engine", fix="wait until it is done")
     try:
         with files.locked(home / f"{place.folder.name}.lock", busy):
-            shutil.rmtree(staging, ignore_errors=True)
-            shutil.rmtree(place.folder, ignore_errors=True)
-            staging.mkdir(parents=True)
-            begun = time.monotonic()
-            source = _model_folder(persona, place, staging, on_stage)
-            onnx_model.write(source, staging, "q8", _part(on_stage, 0.3, 0.75))
-            memory.release()
-            on_stage("comparing it with torch", 0.75)
-            divergence, refused = _compared(persona, source, staging), None
-            if not divergence <= KL:
-                refused = f"its replies would be too far from the model's: {divergence:.4f} nats; the limit is {KL:g}"
-                shutil.rmtree(staging)
-                staging.mkdir()
-            sizes = {str(path.relative_to(staging)): path.stat().st_size for path in _files(staging)}
-            seconds = round(time.monotonic() - begun, 1)
-            files.write_json(
-                staging / _MARK,
-                {"key": place.key, "kl": divergence, "refused": refused, "seconds": seconds, "sizes": sizes},
-            )
-            staging.rename(place.folder)
-            on_stage("ready", 1.0)
+            try:
+                refused = _make(persona, place, staging, on_stage)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise from_os_error(error, "making the fast engine") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     if refused:
         raise ParityError(refused)
+
+
+def _make(persona: Persona, place: Place, staging: Path, on_stage: Stage) -> str | None:
+    """Write into `staging`, compare, and put it in its place; why it was refused, if it was."""
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.rmtree(place.folder, ignore_errors=True)
+    staging.mkdir(parents=True)
+    begun = time.monotonic()
+    source = _model_folder(persona, place, staging, on_stage)
+    onnx_model.write(source, staging, "q8", _part(on_stage, 0.3, 0.75))
+    memory.release()
+    on_stage("comparing it with torch", 0.75)
+    divergence, refused = _compared(persona, source, staging), None
+    if not divergence <= KL:
+        refused = f"its replies would be too far from the model's: {divergence:.4f} nats; the limit is {KL:g}"
+        shutil.rmtree(staging)
+        staging.mkdir()
+    sizes = {str(path.relative_to(staging)): path.stat().st_size for path in _files(staging)}
+    seconds = round(time.monotonic() - begun, 1)
+    files.write_json(
+        staging / _MARK,
+        {"key": place.key, "kl": divergence, "refused": refused, "seconds": seconds, "sizes": sizes},
+    )
+    staging.rename(place.folder)
+    on_stage("ready", 1.0)
+    return refused
 
 
 def forget(place: Place) -> None:
