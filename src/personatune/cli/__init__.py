@@ -24,6 +24,7 @@ VERBS = {
     "fix": ("fix", "correct a reply (pip@s12): what it should have said becomes a row of the training data"),
     "compare": ("compare", "ask contestants the same prompts and seeds, and show the replies side by side"),
     "compare-models": ("compare_models", "train the same data and recipe on several models, then compare them"),
+    "export": ("export", "write a run for llama.cpp, Ollama or transformers, compared with the run before it counts"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),

@@ -88,13 +88,13 @@ def diff(*runs: str, json_: Json = False) -> None:
 
 @app.command
 def lineage(*thing: str, json_: Json = False) -> None:
-    """Show what a run, a reply, an evaluation, a sweep or a data version was made from, and what was made from it.
+    """Show what a run, a reply, a sweep, an export or a data version was made from, and what was made from it.
 
     Parameters
     ----------
     thing
-        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@3fa2c1 (a data
-        version, by the beginning of its hash).
+        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@a1 (an export),
+        pip@3fa2c1 (a data version, by the beginning of its hash).
     json_
         Print the ancestors and the number of descendants as JSON.
     """

@@ -11,7 +11,14 @@ from personatune.evaluation import drawing as draw
 from personatune.evaluation.drawing import WIDE
 from personatune.store.lineage import Node
 
-_KINDS = {"data": "data version", "run": "run", "evaluation": "evaluation", "sweep": "sweep", "sample": "reply"}
+_KINDS = {
+    "data": "data version",
+    "run": "run",
+    "evaluation": "evaluation",
+    "sweep": "sweep",
+    "artefact": "export",
+    "sample": "reply",
+}
 _TALL, _GAP, _BETWEEN, _MARGIN = 62, 40, 14, 8
 _NARROWEST, _WIDEST = 84, 170
 _LETTER = 7.4

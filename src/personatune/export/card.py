@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from personatune import files
+from personatune.export.figures import figures
 from personatune.export.notices import base_of, licence_of
 from personatune.export.parity import Parity
 from personatune.export.target import Target, Work
@@ -60,35 +61,4 @@ def text(work: Work, target: Target, parity: Parity | None) -> str:
 
 
 def _compared(parity: Parity) -> list[str]:
-    shown = [f"| {name} | {value} |" for name, value in figures(parity)]
-    return ["| | |", "|---|---|", *shown]
-
-
-def figures(parity: Parity) -> list[tuple[str, str]]:
-    """The comparison as people read it."""
-    ratio = 100 * (parity.perplexity / parity.perplexity_run - 1)
-    ties = sum(one.ties for one in (*parity.greedy, parity.long_greedy))
-    return [
-        ("texts split into the same tokens", f"{parity.texts_same} of {parity.texts}"),
-        (
-            f"divergence on {parity.positions} positions of {'held-out' if parity.on_held_out else 'training'} replies",
-            f"{parity.kl:.5f} nats",
-        ),
-        ("the same likeliest token there", f"{100 * parity.top1:.1f} %"),
-        (
-            "perplexity there, run and export",
-            f"{parity.perplexity_run:.3f} and {parity.perplexity:.3f} ({ratio:+.2f} %)",
-        ),
-        (
-            "likeliest replies, tokens the same",
-            ", ".join(f"{one.same}/{one.of}" for one in parity.greedy) + (f" ({ties} ties)" if ties else ""),
-        ),
-        (
-            f"after a prompt of {parity.long_tokens} tokens",
-            f"{parity.long_greedy.same}/{parity.long_greedy.of}, divergence {parity.long_kl:.5f} nats",
-        ),
-        (
-            f"of {parity.replies} drawn replies end by themselves, run and export",
-            f"{parity.stopped_run} and {parity.stopped}",
-        ),
-    ]
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures(parity.as_dict()))]

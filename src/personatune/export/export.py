@@ -20,6 +20,9 @@ from personatune.generation.contestants import UNTRAINED, check, params_of
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
+from personatune.store import artefacts
+from personatune.store.records import ArtefactRecord
+from personatune.store.store import Store
 
 if TYPE_CHECKING:
     from personatune.export.parity import Parity
@@ -54,6 +57,8 @@ class Export:
     """Its `export.json`: what made it, the hashes of its files, the comparison with the run."""
     new: bool
     """False when it was there already and nothing had changed since."""
+    artefact: str | None
+    """Its id in the store, as `a1`; None where the store may not be written."""
     next_steps: list[str]
     """Commands that come next."""
 
@@ -84,7 +89,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
     before = merged.identity(persona, run)
     params = params_of(persona, run)
     made = manifest.read(persona.runs_folder / run)
-    whole = merged.merge(persona, run, on_stage)
+    whole = merged.merge(persona, run, _part(on_stage, 0.0, 0.2))
     work = Work(persona, run, made, whole, params, quantization)
     target.check(work)
     fingerprint = _fingerprint(work, target)
@@ -93,7 +98,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
         with files.locked(folder.with_name(f".{folder.name}.lock"), busy):
             _put_back(folder)
             if there := _there(folder, fingerprint, target):
-                return Export(folder, there, False, target.after(work, folder))
+                return Export(folder, there, False, _known(persona, fingerprint), target.after(work, folder))
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
             if merged.identity(persona, run) != before:
@@ -111,10 +116,11 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
             }
             kept = _finish(work, target, staging, fingerprint, parity, facts)
             _replace(folder, staging)
+            artefact = _recorded(persona, folder, kept)
     except OSError as error:
         raise from_os_error(error, f"exporting {run}") from error
     on_stage("ready", 1.0)
-    return Export(folder, kept, True, target.after(work, folder))
+    return Export(folder, kept, True, artefact, target.after(work, folder))
 
 
 def target_of(name: str) -> Target:
@@ -134,6 +140,11 @@ def default_folder(persona: Persona, run: str, target: Target, quantization: str
 def memory_begins() -> None:
     """Count the most memory used from here."""
     memory.forget_peak()
+
+
+def _part(on_stage: Stage, start: float, end: float) -> Stage:
+    """A stage's own progress, 0 to 1, as a part of the whole; that it is ready is not yet the end."""
+    return lambda what, share: on_stage(what, start + (end - start) * min(share, 0.99)) if share < 1 else None
 
 
 # --- what is checked first -----------------------------------------------------------------------------------
@@ -201,14 +212,14 @@ def _written(work: Work, target: Target, folder: Path, fingerprint: str, on_stag
             files.sha256_of(staging / name) == known for name, known in state["files"].items()
         ):
             work.notes.extend(state["notes"])
-            on_stage("what was written before the interruption is whole", 0.3)
+            on_stage("what was written before the interruption is whole", 0.35)
             return staging
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     shutil.rmtree(staging, ignore_errors=True)
     space.require(folder.parent, int(1.05 * target.octets(work)), f"this {target.name} export")
     staging.mkdir(parents=True)
-    target.write(work, staging, on_stage)
+    target.write(work, staging, _part(on_stage, 0.2, 0.35))
     hashes = {str(path.relative_to(staging)): files.sha256_of(path) for path in _files(staging)}
     files.write_json(staging / _STATE, {"fingerprint": fingerprint, "files": hashes, "notes": work.notes})
     return staging
@@ -224,13 +235,13 @@ def _compared(work: Work, target: Target, staging: Path, on_stage: Stage) -> Par
     if candidate is None:
         return None
     try:
-        on_stage("reading the run for the comparison", 0.32)
+        on_stage("reading the run for the comparison", 0.35)
         texts = texts_for(work.persona, work.run, work.params)
         run = TorchModel(work.merged.folder)
         try:
-            measured = measure(run, texts, lambda what, share: on_stage(what, 0.35 + 0.25 * share))
-            limits = target.limits[work.quantization]
-            return compare(measured, candidate, limits, lambda what, share: on_stage(what, 0.6 + 0.38 * share))
+            kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
+            measured = measure(run, texts, kept, _part(on_stage, 0.36, 0.65))
+            return compare(measured, candidate, target.limits[work.quantization], _part(on_stage, 0.65, 0.98))
         finally:
             run.close()
     finally:
@@ -279,6 +290,32 @@ def _finish(
     }
     files.write_json(staging / MANIFEST, described)
     return described
+
+
+def _recorded(persona: Persona, folder: Path, kept: dict[str, Any]) -> str | None:
+    """Record the export; what lies in the persona's folder is remembered from there, since that may be moved."""
+    home, place = persona.folder.resolve(), folder.resolve()
+    with Store.open(persona.store_file) as store:
+        if store.read_only:
+            return None
+        store.recover(persona.runs_folder)
+        return artefacts.add(
+            store,
+            ArtefactRecord(
+                run=kept["run"],
+                target=kept["to"],
+                quantization=kept["quantization"],
+                folder=str(place.relative_to(home) if place.is_relative_to(home) else place),
+                fingerprint=kept["fingerprint"],
+                parity=kept["parity"] or {},
+                manifest=kept,
+            ),
+        )
+
+
+def _known(persona: Persona, fingerprint: str) -> str | None:
+    with Store.open(persona.store_file) as store:
+        return next((one.id for one in reversed(artefacts.listed(store)) if one.fingerprint == fingerprint), None)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -38,7 +38,7 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
         on_stage("rounding the weights to bf16", 0.2)
         for name in source.keys():  # noqa: SIM118
             tensors[name] = source.get_tensor(name).to(torch.bfloat16)
-    on_stage("writing the weights", 0.25)
+    on_stage("writing the weights", 0.6)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 

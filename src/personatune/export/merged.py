@@ -159,6 +159,7 @@ def _forget_oldest(home: Path) -> None:
     marks: Iterable[Path] = sorted(home.glob(f"*/{_MARK}"), key=used, reverse=True)
     for mark in list(marks)[_KEPT:]:
         shutil.rmtree(mark.parent, ignore_errors=True)
+        mark.parent.with_name(f"{mark.parent.name}.measured.json").unlink(missing_ok=True)
 
 
 def _stop_ids(folder: Path) -> list[int]:

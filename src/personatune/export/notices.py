@@ -23,7 +23,7 @@ def write(work: Work, folder: Path) -> list[str]:
             if path.is_file() and path.name != NOTICE and _LEGAL.fullmatch(path.name):
                 shutil.copyfile(path, folder / path.name)
                 written.append(path.name)
-    files.write_text(folder / NOTICE, _text(work))
+    files.write_text(folder / NOTICE, text(work))
     return sorted(set(written))
 
 
@@ -49,11 +49,12 @@ def base_of(work: Work) -> str:
     return Path(name).name if Path(name).is_absolute() or name.startswith((".", "~")) else name
 
 
-def _text(work: Work) -> str:
+def text(work: Work) -> str:
+    """What was changed, and under which terms the result stands."""
     lines = [_GEMMA + ".", ""] if is_gemma(work) else []
     lines += [
-        f"The weights in this folder were modified: {base_of(work)} was fine-tuned with personatune on conversations of",
-        f"the character {work.persona.character.name}, and written in another file format.",
+        f"The weights in this folder were modified: {base_of(work)} was fine-tuned with personatune on",
+        f"conversations of the character {work.persona.character.name}, and written in another file format.",
     ]
     if not is_gemma(work):
         licence = licence_of(work)

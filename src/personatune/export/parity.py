@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from personatune import files
 from personatune.data.render import prompt_ids, render
 from personatune.export import stepping
 from personatune.generation.engine import Request
@@ -24,8 +27,9 @@ LONG_POSITIONS = 64
 """The last positions of the long prompt, at which probabilities are compared."""
 TIE = 0.05
 """Two tokens whose logits in the run are nearer than this are a tie: rounding alone decides between them."""
-FEWER_STOPS = 3
-"""Of `REPLIES` sampled ones, so many fewer may end by themselves than of the run's: chance alone takes some."""
+FEWER_STOPS = 2.33
+"""How many standard errors fewer of the drawn replies may end by themselves than of the run's: chance alone goes so
+far once in a hundred comparisons."""
 
 Heard = Callable[[str, float], None]
 
@@ -47,6 +51,10 @@ class Speaker(Protocol):
 
     def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
         """How many of these replies, drawn as they ask, end by themselves; prompts are rendered as `run` does."""
+        ...
+
+    def ends(self, token: int) -> bool:
+        """Whether a reply ends at this token."""
         ...
 
     def close(self) -> None:
@@ -120,6 +128,8 @@ class Parity:
     """Of these, how many the model ended itself."""
     stopped_run: int
     """The same, of the run's."""
+    ignored_stops: tuple[int, ...]
+    """Stop tokens of the run that would not end a reply."""
     on_held_out: bool
     """Whether the texts were held out; False where the run held out nothing and training texts were taken."""
     limits: Limits
@@ -157,7 +167,8 @@ class Parity:
         if limits.greedy and self.long_greedy.same < self.long_greedy.of:
             shown = f"{self.long_greedy.same} of {self.long_greedy.of} tokens"
             found.append(f"the likeliest reply to the long prompt is the same for {shown} only")
-        if self.stopped < self.stopped_run - FEWER_STOPS:
+        found += [f"the stop token {token} would not end a reply" for token in self.ignored_stops]
+        if _far_fewer(self.stopped, self.stopped_run, self.replies):
             found.append(
                 f"only {self.stopped} of {self.replies} replies end by themselves; the run ends {self.stopped_run}"
             )
@@ -180,8 +191,23 @@ class Measured:
     """How many of its replies ended by themselves."""
 
 
-def measure(model: TorchModel, texts: Texts, heard: Heard) -> Measured:
-    """Ask the run what every candidate will be compared with."""
+def measure(model: TorchModel, texts: Texts, kept: Path, heard: Heard) -> Measured:
+    """Ask the run what every candidate will be compared with; `kept` is the file that remembers what it said."""
+    key = files.content_hash(kept.name, str((GREEDY_TOKENS, REPLIES, texts)))
+    try:
+        said = json.loads(kept.read_text(encoding="utf-8"))
+        if said["key"] == key:
+            greedy = tuple(tuple(map(int, reply)) for reply in said["greedy"])
+            return Measured(model, texts, greedy, tuple(map(int, said["long_greedy"])), int(said["stopped"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    measured = _measure(model, texts, heard)
+    said = {"key": key, "greedy": measured.greedy, "long_greedy": measured.long_greedy, "stopped": measured.stopped}
+    files.write_json(kept, said)
+    return measured
+
+
+def _measure(model: TorchModel, texts: Texts, heard: Heard) -> Measured:
     heard("asking the run for its likeliest replies", 0.0)
     likeliest = texts.params.model_copy(
         update={"temperature": 0.0, "repetition_penalty": 1.0, "min_new_tokens": 0, "max_new_tokens": GREEDY_TOKENS}
@@ -234,6 +260,7 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
         replies=REPLIES,
         stopped=stopped,
         stopped_run=measured.stopped,
+        ignored_stops=tuple(token for token in model.stop_ids if not candidate.ends(token)),
         on_held_out=texts.held_out,
         limits=limits,
     )
@@ -284,6 +311,12 @@ class _Divergence:
             return math.nan, math.nan
         run, other = np.exp(self._losses / self._targets).tolist()
         return run, other
+
+
+def _far_fewer(stopped: int, run: int, replies: int) -> bool:
+    """Whether so many fewer replies end by themselves that chance does not explain it (two proportions, pooled)."""
+    share = (stopped + run) / (2 * replies)
+    return run - stopped > FEWER_STOPS * math.sqrt(2 * replies * share * (1 - share))
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

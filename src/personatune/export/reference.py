@@ -78,6 +78,10 @@ class TorchModel:
         """Answer requests, many at once, as chat and evaluation do."""
         return LocalEngine(self._open.model, self.tokenizer, self.stop_ids).generate(requests)
 
+    def ends(self, token: int) -> bool:
+        """Whether a reply ends at this token."""
+        return token in self.stop_ids
+
     def close(self) -> None:
         """Give the memory back."""
         self.loaded = self._cache = None

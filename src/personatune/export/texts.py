@@ -29,7 +29,7 @@ CONVERSATIONS = 24
 """Held-out conversations at most."""
 POSITIONS = 512
 """Positions in their replies at most, spread over them."""
-LONGEST = 256
+LONGEST = 160
 """Tokens of a drawn reply at most, whatever the run allows."""
 LONG = 640
 """Tokens of the long prompt at least; more where the model's window is longer."""

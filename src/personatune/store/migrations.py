@@ -2,6 +2,7 @@
 
     datasets <── dataset_rows ──> conversations        a version's rows, each text kept once
         ^             └──> samples (origin)            a row that was made by correcting a reply
+       runs <── artefacts                              exports
        runs <── runs (parent)                          datasets have a parent too: the version they were made from
         ^
       sweeps <── sweep_points
@@ -133,14 +134,39 @@ def m002_sweeps_and_origins(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def m005_artefacts(db: Database) -> None:
+    """Exports of runs."""
+    for statement in (
+        "INSERT INTO counters VALUES ('artefact', 0)",
+        """CREATE TABLE artefacts (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, created TEXT NOT NULL, run TEXT NOT NULL
+            REFERENCES runs(name), target TEXT NOT NULL, quantization TEXT NOT NULL, folder TEXT NOT NULL,
+            fingerprint TEXT NOT NULL, parity TEXT NOT NULL, manifest TEXT NOT NULL)""",
+        "CREATE INDEX artefacts_by_run ON artefacts (run)",
+    ):
+        db.conn.execute(statement)
+    # Added to the views as they are, whatever kinds of record other migrations have put into them.
+    _add_to_view(db, "edges", "SELECT 'artefact', id, 'run', run FROM artefacts")
+    _add_to_view(
+        db, "nodes", "SELECT 'artefact', id, target || ', ' || quantization || ' in ' || folder FROM artefacts"
+    )
+
+
+def _add_to_view(db: Database, view: str, select: str) -> None:
+    found = db.conn.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (view,)).fetchone()
+    db.conn.execute(f"DROP VIEW {view}")
+    db.conn.execute(f"{found[0]} UNION ALL {select}")
+
+
 def m006_engines(db: Database) -> None:
     """Which engine computed a reply: its weights have 8 bits in one and 16 or 32 in the other."""
-    db.execute("ALTER TABLE samples ADD COLUMN engine TEXT")
+    db.conn.execute("ALTER TABLE samples ADD COLUMN engine TEXT")
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_data_runs_evaluations_samples,
     m002_sweeps_and_origins,
+    m005_artefacts,
     m006_engines,
 )
 """In the order they are applied. Append only: a store in use has the earlier ones already."""

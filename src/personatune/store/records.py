@@ -1,4 +1,4 @@
-"""The rows of the store as frozen models: data versions, runs, evaluations, sweeps, samples."""
+"""The rows of the store as frozen models: data versions, runs, evaluations, sweeps, samples, artefacts."""
 
 from __future__ import annotations
 
@@ -188,6 +188,29 @@ class SampleRecord(_Record):
     """What computed it, where more than one could have: `onnx` or `torch`."""
     parent: Text | None = None
     """The sample before it: the turn it follows, or the reply it tries again."""
+
+
+class ArtefactRecord(_Record):
+    """One export of a run."""
+
+    id: str = ""
+    """`a1`, `a2`, ...: assigned by the store when it is added."""
+    created: Moment = Field(default_factory=now)
+    """When it was finished."""
+    run: Text
+    """The run that it was made from."""
+    target: Text
+    """What it is for: hf, gguf, ..."""
+    quantization: Text
+    """The number format of its weights."""
+    folder: Text
+    """Where it was written; relative to the persona folder when it lies in it."""
+    fingerprint: Text
+    """The hash of all that it follows from."""
+    parity: Json = Field(default_factory=dict)
+    """How it compared with the run; empty when it was not compared."""
+    manifest: Json = Field(default_factory=dict)
+    """All that is known of it, as in its `export.json`."""
 
 
 class SampleFilter(_Record):

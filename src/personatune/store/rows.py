@@ -12,7 +12,9 @@ from pydantic import BaseModel
 
 from personatune.store.records import DatasetVersion, RunRecord
 
-JSON_COLUMNS = frozenset({"manifest", "contestants", "summary", "messages", "token_ids", "parameters", "plan"})
+JSON_COLUMNS = frozenset(
+    {"manifest", "contestants", "summary", "messages", "token_ids", "parameters", "plan", "parity"}
+)
 """The columns that hold JSON."""
 
 
