@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -32,6 +33,8 @@ class OnnxModel:
     def __init__(self, folder: Path, form: Literal["q8", "f32"]) -> None:
         path = folder / "onnx" / onnx_model.FILES[form]
         self._tokenizer = LightTokenizer(folder)
+        stops = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
+        self._stop_ids = frozenset(stops if isinstance(stops, list) else [stops])
         self._graph: Graph | None = Graph(open_session(path))
         self._path = path
         self._whole: Graph | None = None
@@ -39,6 +42,10 @@ class OnnxModel:
     def token_ids(self, text: str) -> list[int]:
         """Token ids of text that may hold control strings."""
         return encode(self._tokenizer, text)
+
+    def ends(self, token: int) -> bool:
+        """Whether a reply ends at this token."""
+        return token in self._stop_ids
 
     def logits(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
         """What the model expects after each of `positions` (ascending) of `ids`, (positions, vocabulary)."""
