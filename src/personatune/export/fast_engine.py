@@ -19,6 +19,7 @@ import psutil
 from personatune import files, settings
 from personatune.conversation import Conversation, Message
 from personatune.data.load import load_lenient
+from personatune.data.render import prompt_text
 from personatune.errors import ModelError, ParityError, PersonatuneError, ResourceError, RunError, from_os_error
 from personatune.export import merged, onnx_model, space
 from personatune.generation.contestants import UNTRAINED, untrained_model
@@ -229,7 +230,8 @@ def _compared(persona: Persona, source: Path, folder: Path) -> float:
     run, fast = TorchModel(source), OnnxModel(folder, "q8")
     try:
         for text in OWN:
-            if run.token_ids(text) != fast.token_ids(text):
+            ids = run.token_ids(text)
+            if fast.token_ids(text) != ids or fast.tokenizer.decode(ids) != run.tokenizer.decode(ids):
                 raise ParityError(f"it splits texts into other tokens, as {text[:40]!r}")
         scored = []
         for conversation in _conversations(persona):
@@ -237,6 +239,9 @@ def _compared(persona: Persona, source: Path, folder: Path) -> float:
                 ids, positions = scored_positions(run.tokenizer, conversation)
             except PersonatuneError:  # a template that refuses this one; another will do
                 continue
+            before = conversation.messages[:-1]
+            if prompt_text(run.tokenizer, before) != prompt_text(fast.tokenizer, before):
+                raise ParityError("it fills the chat template otherwise")
             scored.append((ids, positions[:: -(-len(positions) // _POSITIONS)]))
         return divergence(run, fast, scored)
     finally:

@@ -32,7 +32,7 @@ class OnnxModel:
 
     def __init__(self, folder: Path, form: Literal["q8", "f32"]) -> None:
         path = folder / "onnx" / onnx_model.FILES[form]
-        self._tokenizer = LightTokenizer(folder)
+        self.tokenizer = LightTokenizer(folder)
         stops = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
         self._stop_ids = frozenset(stops if isinstance(stops, list) else [stops])
         self._graph: Graph | None = Graph(open_session(path))
@@ -41,7 +41,7 @@ class OnnxModel:
 
     def token_ids(self, text: str) -> list[int]:
         """Token ids of text that may hold control strings."""
-        return encode(self._tokenizer, text)
+        return encode(self.tokenizer, text)
 
     def ends(self, token: int) -> bool:
         """Whether a reply ends at this token."""

@@ -40,14 +40,16 @@ class Graph:
     """A language model in an ONNX file: token ids in, scores of the next token out, its memory kept outside."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
+        from onnxruntime import OrtValue
+
+        self._session, self._value = session, OrtValue.ortvalue_from_numpy
         inputs = {one.name: one for one in session.get_inputs()}
         self._places = "position_ids" in inputs
         self._past = [name for name in inputs if name.startswith(_PAST)]
         present = [name.replace(_PAST, _PRESENT) for name in self._past]
         self._outputs = ["logits", *present]
-        self._empty = {name: np.zeros((1, inputs[name].shape[1], 0, inputs[name].shape[3]), np.float32)
-                       for name in self._past}  # fmt: skip
+        shapes = {name: (1, inputs[name].shape[1], 0, inputs[name].shape[3]) for name in self._past}
+        self._empty = {name: self._value(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
         self._memory: dict[str, Any] = {}
         self._read = 0
 
@@ -59,15 +61,15 @@ class Graph:
         """Read some more tokens; the scores that the model gives, (positions or 1, vocabulary)."""
         total = self._read + len(token_ids)
         feed = {
-            "input_ids": np.array([token_ids], dtype=np.int64),
-            "attention_mask": np.ones((1, total), dtype=np.int64),
+            "input_ids": self._value(np.array([token_ids], dtype=np.int64)),
+            "attention_mask": self._value(np.ones((1, total), dtype=np.int64)),
             **self._memory,
         }
         if self._places:
-            feed["position_ids"] = np.arange(self._read, total, dtype=np.int64)[None]
-        logits, *memory = self._session.run(self._outputs, feed)
+            feed["position_ids"] = self._value(np.arange(self._read, total, dtype=np.int64)[None])
+        logits, *memory = self._session.run_with_ort_values(self._outputs, feed)  # as arrays they would be copied
         self._memory, self._read = dict(zip(self._past, memory, strict=True)), total
-        scores: Scores = logits[0]
+        scores: Scores = logits.numpy()[0]
         return scores
 
 
