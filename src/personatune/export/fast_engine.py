@@ -23,7 +23,6 @@ from personatune.data.render import prompt_text
 from personatune.errors import ModelError, ParityError, PersonatuneError, ResourceError, RunError, from_os_error
 from personatune.export import merged, onnx_model, space
 from personatune.generation.contestants import UNTRAINED, untrained_model
-from personatune.models import memory
 from personatune.models.gguf_file import Stage
 from personatune.models.resolve import ModelSource, read_config, resolve
 from personatune.persona import Persona
@@ -111,7 +110,6 @@ def _make(persona: Persona, place: Place, staging: Path, on_stage: Stage) -> str
     begun = time.monotonic()
     source = _model_folder(persona, place, staging, on_stage)
     onnx_model.write(source, staging, "q8", _part(on_stage, 0.3, 0.75))
-    memory.release()
     on_stage("comparing it with torch", 0.75)
     divergence, refused = _compared(persona, source, staging), None
     if not divergence <= KL:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from personatune import files
 from personatune.errors import ModelError, ResourceError, from_os_error
+from personatune.models import memory
 from personatune.models.gguf_file import Stage
 
 Form = Literal["q8", "f32"]
@@ -85,6 +86,8 @@ def write(source: Path, folder: Path, form: Form, on_stage: Stage) -> None:
         model = _built(source, scratch, form)
         on_stage("writing the ONNX file", 0.8)
         _save(model, folder / "onnx" / FILES[form])
+        del model
+        memory.release()
         files.write_json(folder / "config.json", _described(config, form))
     except OSError as error:
         raise from_os_error(error, "writing the ONNX file") from error
