@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -17,6 +18,10 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from personatune.conversation import Conversation, Message, Source
@@ -62,6 +67,52 @@ def build_gemma(folder: Path, *, lookalikes: int = 0) -> Path:
         turn = [tokenizer.convert_tokens_to_ids(t) for t in ("<start_of_turn>", "<end_of_turn>")]
         alike = torch.tensor([*turn, *range(VOCABULARY - lookalikes, VOCABULARY)])
         rows[alike] = rows[turn[1]] + 0.01 * rows[alike]
+    return _save(folder, model, tokenizer)
+
+
+def build_gemma_of_pieces(folder: Path) -> Path:
+    """The same with a vocabulary as Gemma's own: pieces of words, spaces as ▁, and bytes to fall back on."""
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[*GEMMA_SPECIAL, *byte_tokens], show_progress=False
+    )
+    tokenizer.train_from_iterator(_built_in_lines(), trainer)
+    description = json.loads(tokenizer.to_str())
+    description["added_tokens"] = [t for t in description["added_tokens"] if t["content"] not in byte_tokens]
+    description["decoder"] = {
+        "type": "Sequence",
+        "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+        ],
+    }
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(description)),
+        extra_special_tokens=["<start_of_turn>", "<end_of_turn>"],
+        **special,
+    )
+    config = Gemma3TextConfig.from_pretrained(build_gemma(folder))
+    return _save(folder, _seeded(Gemma3ForCausalLM, config), whole)
+
+
+def build_qwen(folder: Path, *, version: int) -> Path:
+    """Save a random Qwen 2 (biases on queries, keys and values) or Qwen 3 (norms on queries and keys) in `folder`."""
+    build_llama(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    shape = LlamaConfig.from_pretrained(folder).to_dict()
+    keys = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    keys += ("num_key_value_heads", "head_dim", "max_position_embeddings", "initializer_range", "eos_token_id")
+    config_of, model_of = (Qwen2Config, Qwen2ForCausalLM) if version == 2 else (Qwen3Config, Qwen3ForCausalLM)
+    model = _seeded(model_of, config_of(**{key: shape[key] for key in keys}, tie_word_embeddings=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias"):  # they begin as zeros, which would hide that they were forgotten
+                parameter.add_(torch.linspace(-0.5, 0.5, len(parameter)))
     return _save(folder, model, tokenizer)
 
 

@@ -18,7 +18,8 @@ def figures(parity: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("the same likeliest token there", f"{100 * parity['top1']:.1f} %"),
         (
             "perplexity there, run and export",
-            f"{parity['perplexity_run']:.3f} and {parity['perplexity']:.3f} ({ratio:+.2f} %)",
+            f"{parity['perplexity_run']:.3f} and {parity['perplexity']:.3f} ({ratio:+.2f} ± "
+            f"{100 * parity['perplexity_error']:.2f} %)",
         ),
         (
             "likeliest replies, tokens the same",

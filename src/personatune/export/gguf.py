@@ -99,6 +99,11 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
             done += tensor.octets
     finally:
         writer.close()
+    if gguf_tokenizer.composes(work.merged.tokenizer):
+        work.notes.append(
+            "accents that were typed apart from their letters are joined by the run's tokenizer and not by llama.cpp: "
+            "such words are split otherwise there"
+        )
     if work.quantization == "q8" and (odd := sum(tensor.falls_back for tensor in tensors)):
         work.notes.append(
             f"{odd} tensors have rows that are no whole blocks of {BLOCK} weights: they are in f16, not in 8 bits"

@@ -32,6 +32,11 @@ def check(tokenizer: dict[str, Any]) -> None:
         raise _unknown("it has bytes to fall back on, but does not write spaces as SentencePiece does")
 
 
+def composes(tokenizer: dict[str, Any]) -> bool:
+    """Whether it joins letters and accents that were written apart, which llama.cpp does not."""
+    return (tokenizer.get("normalizer") or {}).get("type") == "NFC"
+
+
 def add(writer: Any, merged: Merged) -> None:
     """Add the vocabulary, the special tokens, all stop tokens and the chat template."""
     import gguf

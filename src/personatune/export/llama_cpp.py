@@ -141,8 +141,15 @@ class LlamaCpp:
         return stepping.follow(self, prompt, reply)
 
     def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
-        """How many of these replies end by themselves."""
-        return stepping.stopped(self, requests, run)
+        """How many of these replies end by themselves, drawn as llama.cpp draws.
+
+        It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens as well, which stand in every prompt.
+        """
+        free = [
+            request.model_copy(update={"params": request.params.model_copy(update={"min_new_tokens": 0})})
+            for request in requests
+        ]
+        return stepping.stopped(self, free, run, spared=())
 
     def close(self) -> None:
         """Give the memory back."""

@@ -62,7 +62,7 @@ class OnnxModel:
 
     def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
         """How many of these replies, drawn as they ask, end by themselves."""
-        return stepping.stopped(self, requests, run)
+        return stepping.stopped(self, requests, run, run.stop_ids)
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Begin anew with `ids`; what the model expects after the last of them, (vocabulary,)."""

@@ -27,9 +27,8 @@ LONG_POSITIONS = 64
 """The last positions of the long prompt, at which probabilities are compared."""
 TIE = 0.05
 """Two tokens whose logits in the run are nearer than this are a tie: rounding alone decides between them."""
-FEWER_STOPS = 2.33
-"""How many standard errors fewer of the drawn replies may end by themselves than of the run's: chance alone goes so
-far once in a hundred comparisons."""
+CHANCE = 2.33
+"""How many standard errors are put down to chance, which goes so far once in a hundred comparisons."""
 
 Heard = Callable[[str, float], None]
 
@@ -69,7 +68,7 @@ class Limits:
     kl: float | None = 0.01
     """The highest mean Kullback-Leibler divergence, in nats; None where loss is expected and only stated."""
     perplexity: float | None = 0.01
-    """The highest relative difference of the perplexities."""
+    """The highest relative difference of the perplexities, beyond what chance explains."""
     greedy: bool = False
     """Whether the likeliest replies must be the same, token by token."""
 
@@ -114,6 +113,8 @@ class Parity:
     """Of the held-out replies, as written."""
     perplexity_run: float
     """Of the same, in the run."""
+    perplexity_error: float
+    """The standard error of the relative difference of the two: few positions measure it roughly."""
     greedy: tuple[Greedy, ...]
     """The likeliest replies to some prompts."""
     long_tokens: int
@@ -160,8 +161,12 @@ class Parity:
             if limits.kl is not None and not value <= limits.kl:
                 found.append(f"the divergence on {what} is {value:.4f} nats; the limit is {limits.kl:g}")
         ratio = self.perplexity / self.perplexity_run - 1
-        if limits.perplexity is not None and not abs(ratio) <= limits.perplexity:
-            found.append(f"the perplexity differs by {100 * ratio:+.2f} %; the limit is {100 * limits.perplexity:g} %")
+        chance = CHANCE * self.perplexity_error
+        if limits.perplexity is not None and not abs(ratio) <= limits.perplexity + chance:
+            found.append(
+                f"the perplexity differs by {100 * ratio:+.2f} %; the limit is {100 * limits.perplexity:g} %"
+                + (f" and {100 * chance:.2f} % for chance" if chance else "")
+            )
         if limits.greedy and self.greedy_same < len(self.greedy):
             found.append(f"only {self.greedy_same} of {len(self.greedy)} likeliest replies are the same")
         if limits.greedy and self.long_greedy.same < self.long_greedy.of:
@@ -253,6 +258,7 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
         top1=figures.top1,
         perplexity=figures.perplexity[1],
         perplexity_run=figures.perplexity[0],
+        perplexity_error=figures.error,
         greedy=greedy,
         long_tokens=len(long),
         long_kl=ahead.kl,
@@ -280,8 +286,7 @@ class _Divergence:
     def __init__(self) -> None:
         self.positions = 0
         self._kl = self._same = 0.0
-        self._losses = np.zeros(2)
-        self._targets = 0
+        self._losses: list[tuple[float, float]] = []
 
     def take(self, run: NDArray[np.float32], other: NDArray[np.float32], targets: Sequence[int] | None) -> None:
         """Add positions, (positions, vocabulary) each; `targets` are the tokens that came there."""
@@ -292,8 +297,7 @@ class _Divergence:
             self._kl += float(np.sum(np.exp(ours) * (ours - theirs)))
             self._same += int(ours.argmax() == theirs.argmax())
             if targets is not None:
-                self._losses -= (ours[targets[row]], theirs[targets[row]])
-                self._targets += 1
+                self._losses.append((-float(ours[targets[row]]), -float(theirs[targets[row]])))
         self.positions += len(run)
 
     @property
@@ -307,16 +311,24 @@ class _Divergence:
     @property
     def perplexity(self) -> tuple[float, float]:
         """Of the run, and of the other."""
-        if not self._targets:
+        if not self._losses:
             return math.nan, math.nan
-        run, other = np.exp(self._losses / self._targets).tolist()
+        run, other = np.exp(np.mean(self._losses, 0)).tolist()
         return run, other
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean difference of the losses: of the perplexities' ratio, as they are near."""
+        if len(self._losses) < 2:
+            return 0.0
+        differences = np.subtract(*np.transpose(self._losses))
+        return float(differences.std(ddof=1) / math.sqrt(len(differences)))
 
 
 def _far_fewer(stopped: int, run: int, replies: int) -> bool:
     """Whether so many fewer replies end by themselves that chance does not explain it (two proportions, pooled)."""
     share = (stopped + run) / (2 * replies)
-    return run - stopped > FEWER_STOPS * math.sqrt(2 * replies * share * (1 - share))
+    return run - stopped > CHANCE * math.sqrt(2 * replies * share * (1 - share))
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

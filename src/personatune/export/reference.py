@@ -36,6 +36,12 @@ class TorchModel:
         """Every token that ends a reply."""
         return self._open.stop_ids
 
+    @property
+    def composes(self) -> bool:
+        """Whether its tokenizer joins letters and accents that were written apart (Unicode's NFC)."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        return backend is not None and type(backend.normalizer).__name__ == "NFC"
+
     def token_ids(self, text: str) -> list[int]:
         """Token ids of text that may hold control strings."""
         return encode(self.tokenizer, text)

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from personatune.data.render import prompt_ids
 from personatune.generation.engine import Request
-from personatune.generation.reply import Speech
-from personatune.generation.sampling import next_tokens
+from personatune.generation.sampling import Chance, Draw, next_tokens
 
 if TYPE_CHECKING:
     from personatune.export.reference import TorchModel
-
-_ANY_LENGTH = 1 << 30
-"""Parity asks for short replies only."""
 
 
 class Stepper(Protocol):
@@ -47,17 +44,23 @@ def follow(model: Stepper, prompt: Sequence[int], reply: Sequence[int]) -> NDArr
     return np.stack(rows)
 
 
-def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel) -> int:
-    """How many replies, drawn as the engine draws them, end by themselves."""
-    return sum(_stops(model, request, run) for request in requests)
+def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel, spared: Sequence[int]) -> int:
+    """How many replies end by themselves; the repetition penalty never weighs on tokens that are `spared`."""
+    return sum(_stops(model, request, run, set(spared)) for request in requests)
 
 
-def _stops(model: Stepper, request: Request, run: TorchModel) -> bool:
-    reply = Speech(run.tokenizer, run.stop_ids, _ANY_LENGTH).begin(request)
-    logits = model.read(reply.prompt)
+def _stops(model: Stepper, request: Request, run: TorchModel, spared: set[int]) -> bool:
+    params, stops = request.params, run.stop_ids
+    chance = Chance(params.seed)
+    prompt = prompt_ids(run.tokenizer, request.messages)
+    logits, new = model.read(prompt), list[int]()
     while True:
-        (token,) = next_tokens(logits[None], [reply.draw()])
-        reply.take(token)
-        if reply.finished:
-            return reply.sample().finish_reason == "stop"
+        seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in spared]
+        forbidden = stops if len(new) < params.min_new_tokens else ()
+        (token,) = next_tokens(logits[None], [Draw(params, chance, seen, forbidden)])
+        new.append(token)
+        if token in stops:
+            return True
+        if len(new) >= params.max_new_tokens:
+            return False
         logits = model.add(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,7 +105,10 @@ class Texts:
 
     def to_split(self, model: TorchModel) -> tuple[str, ...]:
         """Texts that must be split into the same tokens: our own, and the conversations as the template writes them."""
-        return (*OWN, *(model.tokenizer.decode(_row(model, row)[0]) for row in self.conversations))
+        rows = (model.tokenizer.decode(_row(model, row)[0]) for row in self.conversations)
+        if model.composes:  # other programs may not: the export says so, and the rest is compared
+            return tuple(text for text in (*OWN, *rows) if unicodedata.is_normalized("NFC", text))
+        return (*OWN, *rows)
 
     def scored(self, model: TorchModel) -> Iterator[tuple[list[int], list[int]]]:
         """Token ids of each conversation, and the positions after which the character's words stand."""
