@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from personatune import files
-from personatune.errors import ModelError, ResourceError, from_os_error
+from personatune.errors import ModelError, PersonatuneError, ResourceError, from_os_error
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
 
@@ -149,10 +149,12 @@ def _built(source: Path, scratch: Path, form: Form) -> Any:
                 builder.create_model(*arguments, **options)
             (model,) = kept
             _finish(model, config, tied=tied and form == "q8")
-        except (ImportError, AttributeError, KeyError, TypeError, ValueError, StopIteration) as error:
-            raise _changed(f"{type(error).__name__}: {error}") from error
+        except (PersonatuneError, OSError, MemoryError):
+            raise
         except NotImplementedError as error:
             raise ModelError(f"there is no ONNX form for this model: {error}", where=source) from error
+        except Exception as error:  # whatever a program raises that was not made to be called
+            raise _changed(f"{type(error).__name__}: {error}") from error
     return model
 
 

@@ -145,19 +145,19 @@ def open_session(model: Path | bytes, *, weights: Path | None = None) -> onnxrun
 
     Raises `ModelError` when onnxruntime cannot read it.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if weights is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if weights is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
         return onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # a family of bare exceptions in C++
+    except Exception as error:  # its own have no common parent, and a broken installation has others
         raise ModelError(
-            f"onnxruntime cannot read the model: {str(error).splitlines()[0][:200]}",
+            f"onnxruntime cannot read the model: {(str(error).splitlines() or ['?'])[0][:200]}",
             where=None if isinstance(model, bytes) else model,
             fix="make it again; if it stays so, use: --engine torch",
         ) from error
