@@ -138,8 +138,8 @@ def _built(source: Path, scratch: Path, form: Form) -> Any:
     }
     precision = "int8" if form == "q8" else "fp32"
     with _quietly():
-        builder, base = _builder()
         try:
+            builder, base = _builder()
             arguments = ("", str(source), str(scratch), precision, "cpu", str(scratch))
             builder.check_extra_options(*arguments, options)
             config = options["hf_details"]["hf_config"]  # type: ignore[index]
