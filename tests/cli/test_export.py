@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -325,6 +326,34 @@ def test_a_disk_that_fills_up_while_exporting_and_the_same_command_afterwards(
     assert "disk" in failed
     assert "fix: free some space" in failed
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_half_written_does_not_stay(trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
+    def fail(_work: object, folder: Path, _on_stage: object) -> None:
+        (folder / "half").write_bytes(b"x" * 1000)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "half"))
+
+    monkeypatch.setattr(exporting, "target_of", lambda _name: replace(gguf.TARGET, write=fail))
+
+    assert_clear(run("export", "dot@r1", "--to", "gguf"), "the disk is full", "free some space")
+    assert [path.name for path in (trained / "exports").iterdir()] == [".r1-gguf.lock"]
+
+
+def test_conversations_and_prompts_of_any_length_are_compared(dot: Path, tiny_gemma: Path, run: Run):
+    rows = (dot / "train.jsonl").read_text("utf-8").splitlines()
+    long = {"role": "assistant", "content": "Mud and rain and wind. " * 100}
+    talk = {"messages": [{"role": "user", "content": "And?"}, long]}
+    suite = (dot / "suite.yaml").read_text("utf-8").replace("It has been raining all day.", "rain " * 3000)
+    (dot / "suite.yaml").write_text(suite)
+    assert run("train", "dot", "--model", tiny_gemma, *QUICK).code == 0
+    with (dot / "train.jsonl").open("w") as file:
+        file.writelines(f"{row}\n" for row in [*rows, json.dumps(talk)])
+    (dot / ".personatune" / "store.db").unlink()  # the file is all there is, and has grown
+
+    outcome = run("export", "dot@r1", "--to", "gguf", "--json")
+
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.json["parity"]["greedy"]) == 1  # of two prompts one is too long
 
 
 def test_two_at_once_do_not_meet(trained: Path, run: Run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from personatune import files
@@ -23,7 +24,7 @@ def text(work: Work, target: Target, parity: Parity | None) -> str:
     parts = [
         "---",
         f"license: {licence_of(work)}",
-        f"base_model: {base_of(work)}",
+        f"base_model: {json.dumps(base_of(work), ensure_ascii=False)}",
         "pipeline_tag: text-generation",
         "tags:",
         "- personatune",

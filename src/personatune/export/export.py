@@ -219,7 +219,11 @@ def _written(work: Work, target: Target, folder: Path, fingerprint: str, on_stag
     shutil.rmtree(staging, ignore_errors=True)
     space.require(folder.parent, int(1.05 * target.octets(work)), f"this {target.name} export")
     staging.mkdir(parents=True)
-    target.write(work, staging, _part(on_stage, 0.2, 0.35))
+    try:
+        target.write(work, staging, _part(on_stage, 0.2, 0.35))
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)  # half a file is of no use, and may be what fills the disk
+        raise
     hashes = {str(path.relative_to(staging)): files.sha256_of(path) for path in _files(staging)}
     files.write_json(staging / _STATE, {"fingerprint": fingerprint, "files": hashes, "notes": work.notes})
     return staging

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +100,15 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
             on_stage("writing the weights", 0.2 + 0.8 * done / total)
             writer.write_tensor_data(tensor.packed())
             done += tensor.octets
+    except OSError as error:
+        if error.errno is None:  # numpy says only how much of an array it could not write
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
-        writer.close()
+        with contextlib.suppress(OSError):  # what the disk did not take while writing, it does not take now
+            writer.close()
+    if path.stat().st_size < total:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     if gguf_tokenizer.composes(work.merged.tokenizer):
         work.notes.append(
             "accents that were typed apart from their letters are joined by the run's tokenizer and not by llama.cpp: "

@@ -89,7 +89,7 @@ def is_installed() -> bool:
 class LlamaCpp:
     """A GGUF file, read by llama.cpp on the CPU. Raises `ModelError` when it cannot be."""
 
-    def __init__(self, path: Path, context: int = 2048) -> None:
+    def __init__(self, path: Path, context: int = 4096) -> None:
         library = _library()
         if library is None:
             raise ModelError("llama.cpp is not installed", fix="python -m pip install 'personatune[gguf]'")
@@ -143,7 +143,7 @@ class LlamaCpp:
     def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
         """How many of these replies end by themselves, drawn as llama.cpp draws.
 
-        It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens as well, which stand in every prompt.
+        It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens too, which stand in every prompt.
         """
         free = [
             request.model_copy(update={"params": request.params.model_copy(update={"min_new_tokens": 0})})

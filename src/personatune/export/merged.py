@@ -134,10 +134,14 @@ def _make(run_folder: Path, made: dict[str, Any], folder: Path, on_stage: Stage)
     loaded.model.generation_config.eos_token_id = list(loaded.stop_ids)
     loaded.model.generation_config.do_sample = True
     loaded.model.config.dtype = "float32"
-    loaded.model.save_pretrained(staging, max_shard_size="1TB")
-    tokenizer_files.save(loaded.tokenizer, staging)
-    if not (staging / "chat_template.jinja").is_file():
-        files.write_text(staging / "chat_template.jinja", str(loaded.tokenizer.chat_template))
+    try:
+        loaded.model.save_pretrained(staging, max_shard_size="1TB")
+        tokenizer_files.save(loaded.tokenizer, staging)
+        if not (staging / "chat_template.jinja").is_file():
+            files.write_text(staging / "chat_template.jinja", str(loaded.tokenizer.chat_template))
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)  # half a file is of no use, and may be what fills the disk
+        raise
     staging.rename(folder)
     del loaded
     memory.release()

@@ -37,6 +37,11 @@ class TorchModel:
         return self._open.stop_ids
 
     @property
+    def config(self) -> Any:
+        """The text model's config."""
+        return self._open.model.config.get_text_config()
+
+    @property
     def composes(self) -> bool:
         """Whether its tokenizer joins letters and accents that were written apart (Unicode's NFC)."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)

@@ -32,8 +32,13 @@ POSITIONS = 512
 """Positions in their replies at most, spread over them."""
 LONGEST = 160
 """Tokens of a drawn reply at most, whatever the run allows."""
+LONGEST_ROW = 1024
+"""Tokens of a conversation at most: what comes later is left out."""
+LONGEST_PROMPT = 2000
+"""Characters of a prompt at most: longer ones are not asked."""
 LONG = 640
 """Tokens of the long prompt at least; more where the model's window is longer."""
+LONGEST_LONG = 4096
 PAST_THE_WINDOW = 100
 OWN = (
     "",
@@ -113,8 +118,10 @@ class Texts:
     def scored(self, model: TorchModel) -> Iterator[tuple[list[int], list[int]]]:
         """Token ids of each conversation, and the positions after which the character's words stand."""
         share = max(1, POSITIONS // max(1, len(self.conversations)))
+        most = min(LONGEST_ROW, _context(model))
         for conversation in self.conversations:
             ids, positions = _row(model, conversation)
+            ids, positions = ids[:most], [at for at in positions if at + 1 < most]
             step = -(-len(positions) // share)
             if positions:
                 yield ids, positions[::step]
@@ -131,10 +138,8 @@ class Texts:
 
     def long_ids(self, model: TorchModel) -> list[int]:
         """A prompt longer than the model's sliding window, made of what the conversations say."""
-        loaded = model.loaded
-        config = loaded.model.config.get_text_config() if loaded else None
-        window = int(getattr(config, "sliding_window", None) or 0)
-        room = int(getattr(config, "max_position_embeddings", 0) or LONG * 2) - GREEDY_TOKENS - 8
+        window = int(getattr(model.config, "sliding_window", None) or 0)
+        room = min(_context(model), LONGEST_LONG) - GREEDY_TOKENS - 8
         return _long(model, self.conversations, min(max(LONG, window + PAST_THE_WINDOW), room))
 
 
@@ -194,10 +199,17 @@ def _prompts(persona: Persona, rows: Sequence[Conversation]) -> list[str]:
     """First things that users say: the suite's, or what they say in the conversations."""
     if persona.suite_file.is_file():
         try:
-            return [case.turns[0] for case in spread(load_suite(persona.suite_file), PROMPTS).cases]
+            asked = [case.turns[0] for case in spread(load_suite(persona.suite_file), PROMPTS).cases]
+            if short := [text for text in asked if len(text) <= LONGEST_PROMPT]:
+                return short
         except DataError:
             pass  # evaluate says what is wrong with it; an export does not need it
-    return list(dict.fromkeys(row.prompts[0] for row in rows if row.prompts))[:PROMPTS]
+    said = dict.fromkeys(row.prompts[0][:LONGEST_PROMPT] for row in rows if row.prompts)
+    return list(said)[:PROMPTS]
+
+
+def _context(model: TorchModel) -> int:
+    return int(getattr(model.config, "max_position_embeddings", 0) or LONGEST_ROW)
 
 
 def _row(model: TorchModel, conversation: Conversation) -> tuple[list[int], list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -237,6 +238,17 @@ def test_a_tensor_without_a_place_is_refused(work: Works, built: Callable[[str],
 
     with pytest.raises(ModelError, match="no place for the tensor model"):
         gguf.write(work(folder), tmp_path, lambda _what, _share: None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_disk_that_fills_up_in_the_middle_is_said_to_be_full(
+    work: Works, built: Callable[[str], Path], tmp_path: Path
+):
+    (tmp_path / "model-f32.gguf").symlink_to("/dev/full")
+
+    with pytest.raises(OSError) as refused:
+        gguf.write(work(built("llama")), tmp_path, lambda _what, _share: None)
+    assert refused.value.errno == errno.ENOSPC
 
 
 def test_a_file_that_is_no_gguf_is_said_to_be_none(tmp_path: Path):
