@@ -115,6 +115,7 @@ def test_transformers_loads_what_was_written_for_it_without_us(trained: Path, ru
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("torch.bfloat16 ")
+    assert len({path.stat().st_mode for path in (place / "out").iterdir()}) == 1  # whoever may read one may read all
     config = json.loads((place / "out" / "generation_config.json").read_text("utf-8"))
     assert (config["do_sample"], config["eos_token_id"]) == (False, [1, 5])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 from personatune import files
@@ -40,6 +41,7 @@ def write(work: Work, folder: Path, on_stage: Stage) -> None:
             tensors[name] = source.get_tensor(name).to(torch.bfloat16)
     on_stage("writing the weights", 0.6)
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(stat.S_IMODE((folder / "config.json").stat().st_mode))  # it makes files for us alone
 
 
 def generation_config(work: Work) -> dict[str, object]:
