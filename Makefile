@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install bench clean
+.PHONY: demo test check browser screenshots install bench clean
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -13,7 +13,21 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
+	$(MAKE) --no-print-directory browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
 	$(BIN)/python -m pytest tests/model
+
+# tests/web and the pictures drive a Chromium. Root on a Debian gets it from there; everybody else is told by the tests.
+browser:
+	@if [ -n "$$PERSONATUNE_CHROMIUM" ] || command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+	  echo "installing Debian's chromium for tests/web" >&2; apt-get update -qq && apt-get install -y -qq chromium; fi >/dev/null
+
+## Take the pictures of docs/screenshots again.
+screenshots: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory browser
+	OMP_NUM_THREADS=1 $(BIN)/python tools/screenshots.py
 
 ## Fast checks: lint, types, layers, unit tests.
 check: $(VENV)/.installed-dev

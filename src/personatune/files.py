@@ -8,6 +8,7 @@ import json
 import os
 import re
 import stat
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,11 +104,31 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            raise busy from error
+        for patience in (*_GLANCES, None):
+            try:
+                _lock(file.fileno())
+                break
+            except OSError as error:
+                if patience is None:
+                    raise busy from error
+            time.sleep(patience)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock on `path`, looked at so shortly that `locked` does not mind."""
+    try:
+        with path.open("r+b") as file:
+            _lock(file.fileno())  # closing lets go
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+_GLANCES = (0.01, 0.03, 0.06)
+"""Seconds to wait before a lock counts as held: another process may only have looked whether it is."""
 
 
 if os.name == "nt":  # pragma: no cover - not run on the platforms of our CI

@@ -22,7 +22,7 @@ _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|@')
 class Character(BaseModel):
     """What `persona.toml` says, in the author's words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(min_length=1, max_length=100)
     """The character's name, as it is shown to people."""
@@ -140,6 +140,12 @@ def builtin_names() -> list[str]:
     return sorted(entry.name for entry in root.iterdir() if entry.joinpath(PERSONA_FILE).is_file())
 
 
+def builtin_character(name: str) -> tuple[str, Character]:
+    """A built-in character's folder name and who it is, without making anything."""
+    path = Path(str(resources.files("personatune.personas").joinpath(name, PERSONA_FILE)))
+    return name, read_character(path)
+
+
 def copy_builtin(name: str, folder: Path) -> Persona:
     """Make a persona folder from a built-in character; whole or not at all. Raises when the folder exists."""
     texts = {
@@ -160,10 +166,16 @@ def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str
     return _make(folder, texts)
 
 
+def title_of(name: str) -> str:
+    """The name to show for a folder's name: `my-robot` is My Robot."""
+    return name.replace("-", " ").replace("_", " ").strip().title() or name
+
+
 def refuse_existing(folder: Path) -> None:
     """Refuse names that cannot be a folder's and folders that hold something already."""
     name = folder.name
-    if not name or name.startswith((".", "-")) or _FORBIDDEN_IN_NAMES & set(name) or len(name) > 100:
+    unusable = not name.isprintable() or bool(_FORBIDDEN_IN_NAMES & set(name))
+    if not name or name.startswith((".", "-")) or unusable or len(name) > 100:
         raise UsageError(
             f"{name or str(folder)!r} cannot be a persona's name",
             fix="use letters, digits, '-' and '_', as in: my-robot",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+JOB_RESULT = "PERSONATUNE_RESULT"
+"""The environment variable that tells a command where to leave its exit code, when it is a job of the queue."""
+
 
 def cache_folder() -> Path:
     """Where converted starter models live: `PERSONATUNE_HOME`, or the operating system's cache folder."""

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from commands import COMMAND, QUICK, SUITE, Run, contents, in_subprocess
 
-from personatune.cli.evaluating import learned_by
 from personatune.data.load import load, to_jsonl
+from personatune.evaluation.learned import learned_by
 from personatune.persona import Persona
 from personatune.store.records import SampleFilter, flattened
 from personatune.store.store import Store
@@ -408,3 +408,64 @@ def test_what_a_run_s_parent_learned_counts_as_learned(run, trained, place):
     }
     (trained / "train.jsonl").unlink()
     assert len(learned_by(Persona.open(trained), ["r2"])[1]) == 20
+
+
+# learning from votes
+
+
+def liked(count: int) -> str:
+    """Preferences as any tool writes them."""
+    rows = [{"prompt": f"Question {n}?", "chosen": f"Oh yes, {n}!", "rejected": f"Number {n}."} for n in range(count)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_a_run_learns_from_a_file_of_preferences(run: Run, trained: Path) -> None:
+    Path("liked.jsonl").write_text(liked(20), "utf-8")
+    card = (trained / "persona.toml").read_text("utf-8")
+    (trained / "persona.toml").write_text(f"{card}\n[training]\nlearning_rate = 0.5\nepochs = 9\n", "utf-8")
+    outcome = run(
+        "train",
+        "dot",
+        "--method",
+        "dpo",
+        "--from",
+        "r1",
+        "--preferences",
+        "liked.jsonl",
+        *CPU,
+        "--probes",
+        "1",
+        "--json",
+    )
+    made = outcome.json
+
+    assert (outcome.code, made["run"], made["parent"]) == (0, "r2", "r1")
+    assert (made["preferences"]["source"], made["preferences"]["n"]) == ("liked.jsonl", 20)
+    assert (made["epochs"], made["recipe"]["resolved"]["learning_rate"]) == (2, 5e-5)
+    assert "dpo" in run("runs", "dot").out
+    assert "r1" in run("runs", "lineage", "dot@r2").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "dpo", "--preferences", "liked.jsonl"), "--from r1"),
+        (("--method", "dpo", "--from", "r1"), "--votes"),
+        (("--method", "dpo", "--from", "r1", "--votes"), "nobody has judged"),
+        (("--method", "dpo", "--from", "r1", "--preferences", "liked.jsonl", "--estimate"), "before its first step"),
+        (("--from", "r1", "--preferences", "liked.jsonl"), "--method dpo"),
+        (("--method", "dpo", "--from", "r1", "--preferences", "none.jsonl"), "none.jsonl"),
+        (("--method", "dpo", "--from", "r1", "--preferences", "few.jsonl"), "there are 3 preferences"),
+        (("--method", "dpo", "--from", "r1", "--preferences", "few.jsonl", "--votes"), "--votes and --preferences"),
+    ],
+)
+def test_what_cannot_be_learned_from_says_what_to_do(
+    words: tuple[str, ...], said: str, run: Run, trained: Path
+) -> None:
+    Path("liked.jsonl").write_text(liked(20), "utf-8")
+    Path("few.jsonl").write_text(liked(3), "utf-8")
+    outcome = run("train", "dot", *words, *CPU)
+
+    assert outcome.code in (1, 2)
+    assert said in outcome.error
+    assert not (trained / "runs" / "r2").exists()

@@ -11,10 +11,10 @@ import pytest
 from commands import QUICK, Run, assert_clear, contents
 
 from chat_server import Answer, fails, says, serving
-from personatune.cli.evaluating import learned_by
 from personatune.conversation import Conversation
 from personatune.data.load import load, to_jsonl
 from personatune.data.version import version_of
+from personatune.evaluation.learned import learned_by
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors
 from personatune.store.store import Store

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from personatune import errors, settings
 
@@ -23,9 +26,12 @@ VERBS = {
     "signals": ("signals", "measure replies that exist already: cut off, looping, copied, out of character, off topic"),
     "fix": ("fix", "correct a reply (pip@s12): what it should have said becomes a row of the training data"),
     "compare": ("compare", "ask contestants the same prompts and seeds, and show the replies side by side"),
+    "judge": ("judge", "hear blind pairs and say which sounds more like the character, until a verdict is clear"),
     "compare-models": ("compare_models", "train the same data and recipe on several models, then compare them"),
     "export": ("export", "write a run for llama.cpp, Ollama or transformers, compared with the run before it counts"),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
+    "studio": ("studio", "the whole loop in the browser, on this machine only"),
+    "jobs": ("jobs", "long commands that run or wait: list them, stop one"),
     "doctor": ("doctor", "look at this machine: devices, memory, versions, models; and what to fix"),
     "demo": ("demo", "train a built-in character and show the same prompts answered before and after"),
 }
@@ -42,7 +48,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what the terminal cannot show, or no text, must not end a command
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    result = os.environ.pop(settings.JOB_RESULT, None)  # a job of the queue: `jobs.worker` may be gone when it ends
+    if result:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a studio begun in the background had it ignored
+    code = run(list(sys.argv[1:] if argv is None else argv))
+    if result:
+        with contextlib.suppress(OSError):
+            Path(result).write_text(str(code), encoding="ascii")
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:

@@ -12,19 +12,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from personatune import files
-from personatune.cli import fixing, voice
+from personatune.cli import voice
 from personatune.cli.console import out
 from personatune.cli.editor import edit
 from personatune.cli.fix import about, changed
 from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
-from personatune.cli.runs import open_store
 from personatune.cli.voice import Wish
 from personatune.errors import PersonatuneError, UsageError
+from personatune.evaluation import fixing
 from personatune.generation.contestants import check
 from personatune.generation.engine import Sample
+from personatune.generation.keeping import keep_reply
 from personatune.generation.params import GenerationParams
-from personatune.generation.record import record
 from personatune.generation.talk import Talk
 from personatune.persona import Persona
 from personatune.terminal import chat_view
@@ -88,8 +88,6 @@ class _Room:
         self._last: str | None = None
         self._replies: list[str] = []
         """The numbers of the replies that the talk is made of."""
-        with open_store(persona) as store:
-            self._runs = {record.name for record in store.runs()}
 
     def reply(self, pieces: Iterator[str | Sample], *, instead: bool = False) -> None:
         """Stream a reply to the view and keep it; `instead` of the last one when it was drawn again."""
@@ -97,7 +95,7 @@ class _Room:
         if self._talk.forgotten:
             self._view.notice(f"the first {self._talk.forgotten} messages no longer fit and were left out")
         if sample is not None:
-            self._last = self._keep(sample)
+            self._last = keep_reply(self._persona, self._talk.contestant, sample, parent=self._last)
             self._replies[len(self._replies) - instead :] = [self._last]
 
     def command(self, line: str) -> bool:
@@ -175,20 +173,3 @@ class _Room:
         row = {"messages": [message.model_dump() for message in self._talk.messages]}
         files.write_text(path, json.dumps(row, ensure_ascii=False) + "\n")
         self._view.notice(f"saved to {path}, as a row that could go into train.jsonl")
-
-    def _keep(self, sample: Sample) -> str:
-        who = self._talk.contestant
-        kept = record(
-            sample,
-            origin="chat",
-            contestant=who.name,
-            run=who.run if who.run in self._runs else None,
-            turn=sum(message.role == "user" for message in sample.messages) or 1,
-            parent=self._last,
-            engine=getattr(who.engine, "name", None),
-        )
-        with open_store(self._persona) as store:
-            if store.read_only:
-                return ""
-            (identifier,) = store.add_samples([kept])
-        return identifier

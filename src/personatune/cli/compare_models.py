@@ -180,10 +180,10 @@ def _checked(plan: _Plan, models: Sequence[str], wish: Wish) -> dict[str, ModelS
 def _trained(plan: _Plan, sources: dict[str, ModelSource]) -> dict[tuple[str, int], dict[str, Any]] | None:
     """The manifest of each model's run with each seed, trained unless it was already; None when it was paused."""
     from personatune.cli.console import err
-    from personatune.cli.runs import open_store
     from personatune.cli.train import run_shown
     from personatune.data.load import load
     from personatune.models.device import choose
+    from personatune.store.of_persona import open_store
     from personatune.training.job import Inputs, finished_run
 
     conversations = load(plan.who.train_file)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from personatune.cli.references import open_persona, parse
-from personatune.cli.runs import open_store
 from personatune.conversation import Conversation
 from personatune.data.load import load
 from personatune.errors import DataError, UsageError
 from personatune.persona import PERSONA_FILE, Persona
 from personatune.store.lineage import resolve
+from personatune.store.of_persona import open_store
 
 
 def two_states(first: str, second: str) -> tuple[list[Conversation], list[Conversation]]:

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
-from personatune.cli.runs import kept_as, open_store
-from personatune.conversation import Conversation, Source
-from personatune.data.load import load, load_lenient
-from personatune.data.version import row_hash, version_of
+from personatune.data.load import load
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate, parameters_for, refuse_bad_wishes
+from personatune.evaluation.learned import learned_by
 from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
 from personatune.generation.contestant import Contestant
@@ -28,6 +26,7 @@ from personatune.generation.remembered import RememberedEngine
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
+from personatune.store.of_persona import kept_as, open_store
 from personatune.store.records import EvaluationRecord, SampleRecord
 from personatune.training.checkpoints import read_metrics
 
@@ -125,63 +124,6 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     kept = _keep(persona, names, evaluation, wish)
     shutil.rmtree(scratch, ignore_errors=True)
     return kept
-
-
-def learned_by(persona: Persona, runs: Sequence[str]) -> tuple[list[Conversation], list[Conversation]]:
-    """What the first run learned from, and what else it, the others and the runs they went on from learned.
-
-    What stands in the persona's file now counts as learned too. Read from a run's file while it says the same, from
-    the store when it does not; without runs, and for runs whose conversations nobody has any more, from the persona's
-    file.
-    """
-    found: dict[str, list[Conversation]] = {}
-    order: list[str] = []
-    for run, is_parent in _with_parents(persona, runs):
-        data = manifest.read(persona.runs_folder / run).get("data") or {}
-        version = str(data.get("version"))
-        if version not in found and (rows := _rows_of(persona, version, str(data.get("file")))):
-            found[version] = rows
-        if version in found and not is_parent:
-            order.append(version)
-    if not order or persona.train_file.is_file():
-        present = load(persona.train_file)
-        found.setdefault(version_of(present), present)
-        order.append(version_of(present))
-    own = found.pop(order[0])
-    known = {row_hash(conversation) for conversation in own}
-    others = {row_hash(conversation): conversation for rows in found.values() for conversation in rows}
-    return own, [conversation for key, conversation in others.items() if key not in known]
-
-
-def _with_parents(persona: Persona, runs: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """The runs, then those that they went on from and whose folders are there; and whether it is one of the latter."""
-    yield from ((run, False) for run in runs)
-    seen = set(runs)
-    waiting = list(runs)
-    while waiting:
-        parent = manifest.read(persona.runs_folder / waiting.pop()).get("parent")
-        if parent and parent not in seen and (persona.runs_folder / parent / manifest.MANIFEST).is_file():
-            seen.add(parent)
-            waiting.append(parent)
-            yield parent, True
-
-
-def _rows_of(persona: Persona, version: str, file: str) -> list[Conversation]:
-    if (place := persona.folder / file).is_file():
-        rows = load_lenient(place).conversations
-        if version_of(rows) == version:
-            return rows
-    with open_store(persona) as store:
-        try:
-            kept = store.dataset_rows(version)
-        except UsageError:
-            return []
-    return [
-        Conversation.model_validate_json(text).model_copy(
-            update={"source": Source(path=f"{file} of {version[:8]}", line=number)}
-        )
-        for number, (_, text) in enumerate(kept, start=1)
-    ]
 
 
 def refuse_what_would_fail(persona: Persona, wish: Wish) -> None:

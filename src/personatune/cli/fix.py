@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
-    from personatune.cli.fixing import BadReply
+    from personatune.evaluation.fixing import BadReply
 
 app = App(name="personatune fix", version_flags=[])
 
@@ -46,13 +46,13 @@ def fix(
     json_
         Print what was written as one JSON object.
     """
-    from personatune.cli import fixing
     from personatune.cli.console import err, out, print_json
     from personatune.errors import UsageError
+    from personatune.evaluation import fixing
 
     if reply is not None and file is not None:
         raise UsageError("the reply is given twice", fix="give --reply or --file")
-    bad = fixing.find(sample)
+    bad = _find(sample)
     text = reply if reply is not None else _from_file(file) if file else _asked_for(bad, prompt)
     if text is None:
         err().print(f"the reply is as it was: {fixing.LEFT_OUT}")
@@ -65,6 +65,21 @@ def fix(
         err().print(f"note: {note}", markup=False)
     out().print(f"{'changed' if fixed.replaced else 'added'} {fixed.place}\nnext: {fixed.next}", markup=False)
     return 0
+
+
+def _find(reference: str) -> BadReply:
+    """The recorded reply that `pip@s12` means. Raises `UsageError` when it means something else."""
+    from personatune.cli.references import parse
+    from personatune.errors import UsageError
+    from personatune.evaluation.fixing import find_in
+
+    persona, which = parse(reference)
+    if which is None or not which.startswith("s"):
+        raise UsageError(
+            f"{reference!r} is no reply",
+            fix=f"name one by its number, as in: {persona.folder}@s12   (reports and lineage name them)",
+        )
+    return find_in(persona, which)
 
 
 def _from_file(path: Path) -> str:

@@ -27,7 +27,7 @@ def new(name: str, /, *, from_: Annotated[Path | None, Parameter(name="--from")]
     """
     folder = Path(name)
     personas.refuse_existing(folder)
-    title = folder.name.replace("-", " ").replace("_", " ").strip().title() or folder.name
+    title = personas.title_of(folder.name)
     suite = resources.files("personatune.personas").joinpath("template-suite.yaml").read_text("utf-8")
     if from_ is not None:
         from personatune.data.load import load, to_jsonl

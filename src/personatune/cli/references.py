@@ -11,7 +11,7 @@ from personatune.cli.console import err
 from personatune.errors import UsageError
 from personatune.persona import PERSONA_FILE, Persona
 
-_THING = re.compile(r"[rsewa][1-9][0-9]*|[0-9a-f]{6,64}")
+_THING = re.compile(r"[rsewja][1-9][0-9]*|[0-9a-f]{6,64}")
 
 
 def open_persona(name: str, *, adopt: bool = False) -> Persona:

@@ -9,9 +9,8 @@ from cyclopts import App, Parameter
 
 from personatune.cli.console import out, print_json
 from personatune.errors import UsageError
-from personatune.persona import Persona
+from personatune.store.of_persona import open_store
 from personatune.store.records import RunRecord
-from personatune.store.store import Store
 
 app = App(name="personatune runs", help="What was trained, from what, and what differs.", version_flags=[])
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -88,13 +87,13 @@ def diff(*runs: str, json_: Json = False) -> None:
 
 @app.command
 def lineage(*thing: str, json_: Json = False) -> None:
-    """Show what a run, a reply, a sweep, an export or a data version was made from, and what was made from it.
+    """Show what a run, a reply, a sweep, a judging, an export or a data version was made from, and what from it.
 
     Parameters
     ----------
     thing
-        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@a1 (an export),
-        pip@3fa2c1 (a data version, by the beginning of its hash).
+        As in pip@r1 (a run), pip@s12 (a reply), pip@e1 (an evaluation), pip@w1 (a sweep), pip@j1 (a judging),
+        pip@a1 (an export), pip@3fa2c1 (a data version, by the beginning of its hash).
     json_
         Print the ancestors and the number of descendants as JSON.
     """
@@ -118,20 +117,6 @@ def lineage(*thing: str, json_: Json = False) -> None:
         out().print(f"\nmade from it: {', '.join(counts)}", markup=False)
     if len(later := without_samples(down)) > 1:
         out().print(lineage_tree(later))
-
-
-def open_store(persona: Persona) -> Store:
-    """The persona's store, with runs that only their folders remember taken in again."""
-    store = Store.open(persona.store_file)
-    if not store.read_only:
-        store.recover(persona.runs_folder)
-    return store
-
-
-def kept_as(path: Path, persona: Persona) -> str:
-    """The path from the persona folder, which may be moved; a path outside it as it is."""
-    folder, path = persona.folder.resolve(), path.resolve()
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def _records(words: tuple[str, ...], count: int) -> list[RunRecord]:

@@ -32,10 +32,10 @@ def signals(
         Print one JSON object.
     """
     from personatune.cli.console import err, out, print_json
-    from personatune.cli.evaluating import learned_by
     from personatune.cli.references import open_to_read
     from personatune.data.load import load
     from personatune.evaluation.flagged import figures_of, flag_lines
+    from personatune.evaluation.learned import learned_by
     from personatune.evaluation.sample_file import read_samples
     from personatune.evaluation.signals import calibrate, set_signals_for
     from personatune.evaluation.suite import load_suite

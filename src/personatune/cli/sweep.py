@@ -11,16 +11,16 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from personatune.cli.evaluating import learned_by
-from personatune.cli.runs import kept_as, open_store
 from personatune.conversation import Conversation
 from personatune.errors import UsageError
 from personatune.evaluation.cases import PARAMETERS
+from personatune.evaluation.learned import learned_by
 from personatune.generation.contestants import UNTRAINED, check
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 from personatune.persona import Persona
 from personatune.store import sweeps
+from personatune.store.of_persona import kept_as, open_store
 from personatune.sweeping.plan import SweepPlan, make_plan, read_plan
 from personatune.sweeping.report import SweepReport
 from personatune.sweeping.results import Sweep

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from personatune import files
-from personatune.cli.runs import open_store
 from personatune.conversation import Conversation
 from personatune.data.doctor import unsound
 from personatune.data.load import load, to_jsonl
@@ -22,6 +21,7 @@ from personatune.generation.remembered import RememberedEngine
 from personatune.generation.remote import RemoteEngine, Server
 from personatune.generation.rewriting import Rewriting, rewrite
 from personatune.persona import Persona
+from personatune.store.of_persona import open_store
 from personatune.store.records import DatasetVersion
 from personatune.store.store import Store
 from personatune.terminal.vary_report import RewritingProgress

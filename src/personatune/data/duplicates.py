@@ -159,15 +159,17 @@ def _near(texts: Sequence[Text], many: str, level: Level) -> list[Finding]:
     pairs = [pair for pair in near_pairs([t.normal for t in texts]) if texts[pair.first].row != texts[pair.second].row]
     if not pairs:
         return []
-    closest = sorted(pairs, key=lambda pair: -pair.ratio)[:SHOWN_PLACES]
+    places = tuple(
+        f"{texts[pair.second].place} ~ {texts[pair.first].place} ({pair.ratio:.0f} % alike)"
+        for pair in sorted(pairs, key=lambda pair: -pair.ratio)
+    )
     return [
         Finding(
             code="near-duplicate",
             level=level,
             message=f"{counted(len(pairs), 'pair')} of {many} that are nearly the same",
-            places=tuple(
-                f"{texts[pair.second].place} ~ {texts[pair.first].place} ({pair.ratio:.0f} % alike)" for pair in closest
-            ),
+            places=places[:SHOWN_PLACES],
+            everywhere=places,
             count=len(pairs),
             remedy="rewrite one of each pair so that it says something of its own",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from personatune.conversation import Conversation
 
@@ -34,12 +34,22 @@ class Finding(BaseModel):
     """How many there are in all: rows, replies or pairs, as the message says."""
     remedy: str
     """What to do about it."""
+    everywhere: tuple[str, ...] = Field((), exclude=True, repr=False)
+    """Every place, where somebody shows them row by row; no part of a record."""
 
     @classmethod
     def at(cls, places: Sequence[str], *, code: str, level: Level, message: str, remedy: str) -> Finding:
         """A finding with a place for each that it counts; a place met twice is shown once."""
-        shown = tuple(dict.fromkeys(places))[:SHOWN_PLACES]
-        return cls(code=code, level=level, message=message, places=shown, count=len(places), remedy=remedy)
+        all_of_them = tuple(dict.fromkeys(places))
+        return cls(
+            code=code,
+            level=level,
+            message=message,
+            places=all_of_them[:SHOWN_PLACES],
+            count=len(places),
+            remedy=remedy,
+            everywhere=all_of_them,
+        )
 
 
 def placed(conversations: Sequence[Conversation]) -> list[Placed]:

@@ -67,7 +67,7 @@ class JsonRows:
 
     def _rows(self, file: io.BufferedReader[io.FileIO]) -> Iterator[Row | UnreadableRow]:
         head = file.peek()
-        _refuse_other_kinds(head, self.path)
+        refuse_other_kinds(head, self.path)
         rows = _array_rows(file) if is_one_array(head) else self._line_rows(file)
         for line, value in rows:
             source = Source(path=str(self.path), line=line)
@@ -148,7 +148,7 @@ def _likely_cause(text: str, error: json.JSONDecodeError) -> str:
     return ""
 
 
-def _refuse_other_kinds(head: bytes, path: str | Path) -> None:
+def refuse_other_kinds(head: bytes, path: str | Path) -> None:
     """Raise `DataError` when the first bytes show that the file is not JSON lines at all."""
     name = Path(path).name
     for mark, (what, fix) in _OTHER_KINDS.items():

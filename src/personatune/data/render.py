@@ -142,6 +142,14 @@ def render(tokenizer: Tokenizer, conversation: Conversation, closing: int | None
     return Rendered(tuple(ids[:last]), tuple(mask[:last]), turns)
 
 
+def last_reply(rendered: Rendered) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What stands before the last reply, as generation would feed it, and the reply with its end-of-turn token."""
+    start = len(rendered.token_ids)
+    while start and rendered.labelled[start - 1]:
+        start -= 1
+    return rendered.token_ids[:start], rendered.token_ids[start:]
+
+
 def _reply_text(tokenizer: Tokenizer, messages: Sequence[Message], index: int, prompt: str) -> str:
     """What the template adds to `prompt` for the reply at `index`, its closing included."""
     whole = str(

@@ -16,6 +16,7 @@ _KINDS = {
     "run": "run",
     "evaluation": "evaluation",
     "sweep": "sweep",
+    "judging": "judging",
     "artefact": "export",
     "sample": "reply",
 }

@@ -12,6 +12,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from personatune import files
+from personatune.charts.svg import to_svg
+from personatune.evaluation.drawing import NARROW, WIDE
 
 _HERE = "personatune.evaluation"
 
@@ -33,6 +35,11 @@ def render(name: str, /, *, package: str = _HERE, **values: Any) -> str:
     return environment.get_template(f"{name}.html.j2").render(
         style=style, script=script, policy=_policy(style, script), **values
     )
+
+
+def chart(spec: dict[str, Any]) -> Markup:
+    """A chart in the page's own colours, drawn for a page and for a phone; the style shows one of them."""
+    return Markup(to_svg(spec, width=WIDE, css="chart wide") + to_svg(spec, width=NARROW, css="chart narrow"))
 
 
 def write(path: Path, html: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from personatune.evaluation.plots import Curve
+from personatune.charts.loss import points_of
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation
 from personatune.evaluation.signals.signal import Rate, rate
 
@@ -143,10 +143,11 @@ def _apart(left: Rate, right: Rate) -> bool:
 def _heldout(metrics: Sequence[Mapping[str, Any]]) -> Iterable[Pointer]:
     runs = list(dict.fromkeys(row.get("run") for row in metrics))
     for run in runs:
-        curve = Curve.of([row for row in metrics if row.get("run") == run], "heldout_nll")
-        if len(curve.points) < 2:
+        rows = [row for row in metrics if row.get("run") == run]
+        points = points_of(rows, "heldout_nll")
+        if len(points) < 2 or any("reward_margin" in row for row in rows):  # votes teach other things than lines
             continue
-        (step, lowest), (_, last) = curve.lowest, curve.points[-1]
+        (step, lowest), (_, last) = min(points, key=lambda point: point[1]), points[-1]
         if last > lowest * 1.05:
             whose = f"The held-out loss of {run}" if len(runs) > 1 else "The held-out loss"
             yield Pointer(

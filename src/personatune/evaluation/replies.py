@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from personatune.charts.theme import COLOURS
 from personatune.evaluation.cases import Case
-from personatune.evaluation.plots import COLOURS
 from personatune.evaluation.results import ContestantResult, EvaluatedSample, Evaluation
 from personatune.evaluation.signals.signal import Fired
 from personatune.evaluation.words import word_count
@@ -221,7 +221,12 @@ def _turn_view(sample: EvaluatedSample, prompt: str, anchor: str) -> TurnView:
 
 def chips_of(faults: Mapping[str, Fired]) -> tuple[Chip, ...]:
     """What the signals saw in a reply, as it is shown beside it."""
-    return tuple(Chip(LABELS[flag], fired.detail, _TONES[flag]) for flag, fired in faults.items())
+    return tuple(chip_of(flag, fired.detail) for flag, fired in faults.items())
+
+
+def chip_of(flag: str, detail: str) -> Chip:
+    """A fault by its flag, as it is shown; one that no signal has any more under its own name."""
+    return Chip(LABELS.get(flag, flag.replace("_", " ")), detail, _TONES.get(flag, "look"))
 
 
 def _label(level: str) -> str:

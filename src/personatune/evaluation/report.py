@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from personatune.evaluation import page, plots
+from personatune.charts.lengths import Lengths, lengths
+from personatune.charts.loss import Training, loss, points_of
+from personatune.charts.theme import COLOURS
+from personatune.evaluation import page
 from personatune.evaluation.drawing import NARROW, WIDE
 from personatune.evaluation.lineage_picture import lineage_picture
 from personatune.evaluation.pointers import Pointer, percent, pointers
@@ -104,7 +107,7 @@ def render_report(evaluation: Evaluation, context: ReportContext) -> str:
         suite=evaluation.suite,
         suite_file=Path(evaluation.suite.path).name if evaluation.suite.path else None,
         names=names,
-        colours={name: number % plots.COLOURS for number, name in enumerate(names)},
+        colours={name: number % COLOURS for number, name in enumerate(names)},
         contestants=evaluation.contestants,
         signals=_signal_views(evaluation),
         pointers=[
@@ -142,7 +145,7 @@ def _signal_views(evaluation: Evaluation) -> list[SignalView]:
     views = []
     for signal in evaluation.signals:
         rows = [
-            RateRow(contestant.name, number % plots.COLOURS, contestant.signals[signal.name])
+            RateRow(contestant.name, number % COLOURS, contestant.signals[signal.name])
             for number, contestant in enumerate(evaluation.contestants)
         ]
         data = evaluation.reference.signals.get(signal.name)
@@ -152,7 +155,7 @@ def _signal_views(evaluation: Evaluation) -> list[SignalView]:
         views.append(SignalView(signal.title, signal.meaning, tone, tuple(rows)))
     for level, (title, meaning) in _LEVELS.items():
         rows = [
-            RateRow(contestant.name, number % plots.COLOURS, _held(failed) if level == "info" else failed)
+            RateRow(contestant.name, number % COLOURS, _held(failed) if level == "info" else failed)
             for number, contestant in enumerate(evaluation.contestants)
             if (failed := contestant.failed_checks.get(level))
         ]
@@ -172,12 +175,10 @@ def _flags(cases: Sequence[CaseView]) -> list[str]:
 
 
 def _length_plots(evaluation: Evaluation) -> Markup:
-    lengths = [
-        plots.Lengths(c.name, [word_count(sample.sample.reply) for sample in c.measured])
-        for c in evaluation.contestants
+    of_each = [
+        Lengths(c.name, [word_count(sample.sample.reply) for sample in c.measured]) for c in evaluation.contestants
     ]
-    training = evaluation.reference.words
-    return Markup("").join(plots.length_plot(lengths, training, width) for width in (WIDE, NARROW))
+    return page.chart(lengths(of_each, evaluation.reference.words))
 
 
 def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
@@ -186,9 +187,8 @@ def _loss_plots(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]
     drawn = []
     for run in runs:
         rows = [row for row in metrics if str(row.get("run", "")) == run]
-        plot = Markup("").join(plots.loss_plot(rows, width) for width in (WIDE, NARROW))
-        if plot:
-            drawn.append((run, plot))
+        if len(points_of(rows, "loss")) + len(points_of(rows, "heldout_nll")) > 1:
+            drawn.append((run, page.chart(loss(Training(rows)))))
     return drawn
 
 

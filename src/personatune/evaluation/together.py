@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from personatune.evaluation.plots import COLOURS
+from personatune.charts.theme import COLOURS
 from personatune.evaluation.pointers import percent
 from personatune.evaluation.replies import anchor
 from personatune.evaluation.results import ContestantResult, Evaluation

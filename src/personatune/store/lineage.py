@@ -31,7 +31,7 @@ class Node(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    """data, run, evaluation, sweep, sample or artefact."""
+    """data, run, evaluation, sweep, judging, artefact or sample."""
     id: str
     """Its id in the store: a run's name, a data version's hash."""
     depth: int
@@ -45,8 +45,8 @@ class Node(BaseModel):
 def ancestors(store: Store, ref: str) -> list[Node]:
     """What `ref` was made from: itself first, then its parents, and theirs, down to the data version.
 
-    `ref` is a run (`r1`), an evaluation (`e1`), a sweep (`w1`), an export (`a1`), a sample (`s12`) or the beginning
-    of a data version's hash. Raises `UsageError` when it is unknown or fits several data versions.
+    `ref` is a run (`r1`), an evaluation (`e1`), a sweep (`w1`), a judging (`j1`), an export (`a1`), a sample (`s12`)
+    or the beginning of a data version's hash. Raises `UsageError` when it is unknown or fits several data versions.
     """
     return _walk(store, ref, at="child", to="parent")
 
@@ -147,6 +147,7 @@ def _what_there_is(store: Store) -> str:
         ("run", "a run up to r"),
         ("evaluation", "an evaluation up to e"),
         ("sweep", "a sweep up to w"),
+        ("judging", "a judging up to j"),
         ("artefact", "an export up to a"),
         ("sample", "a sample up to s"),
     )

@@ -10,6 +10,9 @@
         |       planned_samples ──> samples            a plan's rows are there before their samples
      samples <── samples (parent)
         └──> evaluations
+        └──> judging_replies ──> judging_pairs ──> judgings   pairs are there before their replies
+                                      ^
+              judging_votes ──> judging_showings              what a judge was shown, then what was voted
 
     edges    child -> parent, from the foreign keys above; what was made from what
     nodes    every recorded thing by kind and id, with a line about it
@@ -134,7 +137,78 @@ def m002_sweeps_and_origins(db: Database) -> None:
         db.conn.execute(statement)
 
 
-def m005_artefacts(db: Database) -> None:
+def m003_judgings(db: Database) -> None:
+    """Blind judgings: pairs planned before their replies are made, what was shown to whom, and votes."""
+    for statement in (
+        "INSERT INTO counters VALUES ('judging', 0), ('vote', 0)",
+        """CREATE TABLE judgings (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, created TEXT NOT NULL,
+            contestants TEXT NOT NULL, fingerprint TEXT NOT NULL, plan TEXT NOT NULL, closed TEXT)""",
+        "CREATE UNIQUE INDEX open_judgings ON judgings (fingerprint) WHERE closed IS NULL",
+        # `first` and `second` are places in the judging's list of contestants; `real` is the real line, if one of
+        # them is the data. `state` is settled once both replies are there: ready, faulty or same.
+        """CREATE TABLE judging_pairs (
+            judging TEXT NOT NULL REFERENCES judgings(id), number INTEGER NOT NULL, source TEXT NOT NULL,
+            messages TEXT NOT NULL, seed INTEGER NOT NULL, first INTEGER NOT NULL, second INTEGER NOT NULL,
+            real TEXT, state TEXT NOT NULL DEFAULT 'planned',
+            PRIMARY KEY (judging, number))""",
+        """CREATE TABLE judging_replies (
+            judging TEXT NOT NULL, pair INTEGER NOT NULL, contestant INTEGER NOT NULL,
+            sample TEXT UNIQUE REFERENCES samples(id), faults TEXT NOT NULL DEFAULT '[]',
+            PRIMARY KEY (judging, pair, contestant),
+            FOREIGN KEY (judging, pair) REFERENCES judging_pairs(judging, number))""",
+        """CREATE TABLE judging_judges (
+            judging TEXT NOT NULL REFERENCES judgings(id), judge TEXT NOT NULL, created TEXT NOT NULL,
+            wrote_lines INTEGER NOT NULL, PRIMARY KEY (judging, judge))""",
+        # `left` is the contestant on the left; `repeat` marks a pair that comes back with its sides swapped.
+        """CREATE TABLE judging_showings (
+            key TEXT PRIMARY KEY, judging TEXT NOT NULL, judge TEXT NOT NULL, place INTEGER NOT NULL,
+            pair INTEGER NOT NULL, left INTEGER NOT NULL, repeat INTEGER NOT NULL, shown TEXT NOT NULL,
+            UNIQUE (judging, judge, place),
+            FOREIGN KEY (judging, judge) REFERENCES judging_judges(judging, judge),
+            FOREIGN KEY (judging, pair) REFERENCES judging_pairs(judging, number))""",
+        # A showing is voted on once and a vote is undone once, however often that is asked for.
+        """CREATE TABLE judging_votes (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, created TEXT NOT NULL,
+            showing TEXT UNIQUE REFERENCES judging_showings(key), undoes TEXT UNIQUE REFERENCES judging_votes(id),
+            choice TEXT NOT NULL, milliseconds INTEGER NOT NULL, told_milliseconds INTEGER)""",
+        """CREATE TABLE judging_reasons (
+            number INTEGER PRIMARY KEY, vote TEXT NOT NULL REFERENCES judging_votes(id), created TEXT NOT NULL,
+            reason TEXT NOT NULL, given INTEGER NOT NULL)""",
+        "CREATE INDEX judging_reasons_by_vote ON judging_reasons (vote)",
+        # As with evaluations: a judging is made from its replies, and a run that learned from votes from judgings.
+        "DROP VIEW edges",
+        """CREATE VIEW edges (child_kind, child_id, parent_kind, parent_id) AS
+            SELECT 'run', name, 'data', dataset FROM runs WHERE dataset IS NOT NULL
+            UNION ALL SELECT 'run', name, 'run', parent FROM runs WHERE parent IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'run', run FROM samples WHERE run IS NOT NULL
+            UNION ALL SELECT 'sample', id, 'sample', parent FROM samples WHERE parent IS NOT NULL
+            UNION ALL SELECT 'evaluation', evaluation, 'sample', id FROM samples
+                WHERE evaluation IS NOT NULL
+            UNION ALL SELECT 'data', id, 'data', parent FROM datasets WHERE parent IS NOT NULL
+            UNION ALL SELECT DISTINCT 'data', dataset, 'sample', origin FROM dataset_rows WHERE origin IS NOT NULL
+            UNION ALL SELECT 'sweep', id, 'run', run FROM sweeps WHERE run IS NOT NULL
+            UNION ALL SELECT 'sample', sample, 'sweep', sweep FROM planned_samples WHERE sample IS NOT NULL
+            UNION ALL SELECT 'judging', judging, 'sample', sample FROM judging_replies WHERE sample IS NOT NULL
+            UNION ALL SELECT 'run', runs.name, 'judging', learned.value
+                FROM runs, json_each(replace(replace(runs.manifest, 'NaN', 'null'), 'Infinity', '0'),
+                                     '$.preferences.judgings') AS learned""",
+        "DROP VIEW nodes",
+        """CREATE VIEW nodes (kind, id, about) AS
+            SELECT 'data', id, rows || ' conversations of ' || source FROM datasets
+            UNION ALL SELECT 'run', name, model || ', ' || status FROM runs
+            UNION ALL SELECT 'evaluation', id, 'suite ' || substr(suite, 1, 8) FROM evaluations
+            UNION ALL SELECT 'sweep', id, contestant || ', '
+                || (SELECT count(*) FROM sweep_points WHERE sweep = id) || ' points' FROM sweeps
+            UNION ALL SELECT 'judging', id,
+                (SELECT group_concat(value, ' against ') FROM json_each(contestants))
+                || CASE WHEN closed IS NULL THEN ', open' ELSE '' END FROM judgings
+            UNION ALL SELECT 'sample', id, contestant || ': ' || substr(reply, 1, 60) FROM samples""",
+    ):
+        db.conn.execute(statement)
+
+
+def m004_artefacts(db: Database) -> None:
     """Exports of runs."""
     for statement in (
         "INSERT INTO counters VALUES ('artefact', 0)",
@@ -158,7 +232,7 @@ def _add_to_view(db: Database, view: str, select: str) -> None:
     db.conn.execute(f"{found[0]} UNION ALL {select}")
 
 
-def m006_engines(db: Database) -> None:
+def m005_engines(db: Database) -> None:
     """Which engine computed a reply: its weights have 8 bits in one and 16 or 32 in the other."""
     db.conn.execute("ALTER TABLE samples ADD COLUMN engine TEXT")
 
@@ -166,8 +240,9 @@ def m006_engines(db: Database) -> None:
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_data_runs_evaluations_samples,
     m002_sweeps_and_origins,
-    m005_artefacts,
-    m006_engines,
+    m003_judgings,
+    m004_artefacts,
+    m005_engines,
 )
 """In the order they are applied. Append only: a store in use has the earlier ones already."""
 

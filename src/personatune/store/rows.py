@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from personatune.store.records import DatasetVersion, RunRecord
 
 JSON_COLUMNS = frozenset(
-    {"manifest", "contestants", "summary", "messages", "token_ids", "parameters", "plan", "parity"}
+    {"manifest", "contestants", "summary", "messages", "token_ids", "parameters", "plan", "faults", "parity"}
 )
 """The columns that hold JSON."""
 

@@ -76,6 +76,12 @@ def planned(store: Store, sweep_id: str) -> list[PlannedSample]:
     return store.records(PlannedSample, rows)
 
 
+def progress(store: Store, sweep_id: str) -> tuple[int, int]:
+    """How many of a sweep's replies there are, and how many it wants."""
+    rows = store.query("SELECT count(sample), count(*) FROM planned_samples WHERE sweep = ?", (sweep_id,))
+    return int(rows[0][0]), int(rows[0][1])
+
+
 def keep(store: Store, wanted: PlannedSample, sample: SampleRecord) -> str:
     """Record a sample and tick it off in every plan that waits for it, both or neither; return its id.
 

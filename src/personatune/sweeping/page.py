@@ -9,15 +9,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from personatune.evaluation import page, plots
-from personatune.evaluation.drawing import NARROW, WIDE
+from personatune.charts.lengths import Lengths, length_strips, lengths
+from personatune.charts.sweep_heat import Measured, sweep_heat
+from personatune.evaluation import page
 from personatune.evaluation.pointers import percent
 from personatune.evaluation.replies import Chip, chips_of, marked
 from personatune.evaluation.signals.resampling import quantile
-from personatune.evaluation.signals.signal import Rate, Signal
+from personatune.evaluation.signals.signal import Rate, Signal, rate
 from personatune.evaluation.together import as_text, interval_of
 from personatune.sweeping.effects import ParameterEffects
-from personatune.sweeping.plots import length_strips
 from personatune.sweeping.report import SweepReport
 from personatune.sweeping.results import MeasuredSample, PointResult
 from personatune.sweeping.sentences import signed
@@ -82,6 +82,7 @@ def render_page(report: SweepReport) -> str:
         figures=list(figures.values()),
         strips=_strips(report.results, report.training_words),
         lengths=_lengths(report),
+        heat=_heat(report),
         effects=report.effects,
         measured=_measured,
         prompts=_prompts(report),
@@ -114,14 +115,24 @@ def _interval(rate: Rate) -> str:
 
 
 def _strips(results: Sequence[PointResult], training: Sequence[int]) -> Markup:
-    rows = [plots.Lengths(f"point {result.point.number}", result.words) for result in results[:_MOST_STRIPS]]
-    return Markup("").join(length_strips(rows, training, width) for width in (WIDE, NARROW))
+    rows = [Lengths(f"point {result.point.number}", result.words) for result in results[:_MOST_STRIPS]]
+    return page.chart(length_strips(rows, training))
 
 
 def _lengths(report: SweepReport) -> Markup:
     words = [one.words for result in report.results for one in result.samples]
-    together = [plots.Lengths("all points", words)]
-    return Markup("").join(plots.length_plot(together, report.training_words, width) for width in (WIDE, NARROW))
+    return page.chart(lengths([Lengths("all points", words)], report.training_words))
+
+
+def _heat(report: SweepReport) -> Markup:
+    """Where replies have faults, over the parameters that were moved."""
+    points = []
+    for result in report.results:
+        if n := len(result.samples):
+            faulty = rate(result.flagged, n)
+            moved = {name: float(result.point.parameters[name]) for name in report.sweep.varied}
+            points.append(Measured(result.point.number, moved, faulty.rate, n, faulty.low, faulty.high))
+    return page.chart(sweep_heat(points, "Replies with a fault", "share")) if len(points) > 1 else Markup("")
 
 
 def _measured(parameter: ParameterEffects) -> list[tuple[str, list[str], str, bool]]:

@@ -54,6 +54,26 @@ class SweepOptions:
     """Told the sweep, how many of its replies are there already and how many it wants, before the model is loaded."""
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much a plan asks for."""
+
+    points: int
+    """Parameter points, those that come to the same counted once."""
+    prompts: int
+    """Prompts asked at each."""
+    replies: int
+    """Replies in all."""
+
+
+def size_of(persona: Persona, which: str, plan: SweepPlan) -> Size:
+    """How much the plan asks of a contestant that is there. Raises what `sweep` would before it loads anything."""
+    suite = _asked(persona, plan)
+    points = resolved_points(plan, params_of(persona, which).model_copy(update=suite.defaults.parameters))
+    each = [plan.samples if point.temperature else 1 for point in points]
+    return Size(len(points), len(suite.cases), sum(each) * len(suite.cases))
+
+
 def sweep(persona: Persona, which: str | None, plan: SweepPlan, options: SweepOptions | None = None) -> Sweep:
     """Make every reply that the plan wants and that is not there yet; return all of them.
 

@@ -25,6 +25,7 @@ KINDS = {
     "run": "run",
     "evaluation": "evaluation",
     "sweep": "sweep",
+    "judging": "judging",
     "artefact": "export",
     "sample": "sample",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,7 +15,8 @@ from rich.text import Text
 
 from personatune.store.records import flattened
 from personatune.terminal.printable import Fitted, printable
-from personatune.terminal.quantities import duration, size
+from personatune.terminal.quantities import duration, roughly, size
+from personatune.training.forecast import Forecast
 
 
 def training_summary(manifest: Mapping[str, Any], persona: str) -> RenderableType:
@@ -34,10 +36,21 @@ def training_summary(manifest: Mapping[str, Any], persona: str) -> RenderableTyp
     return Fitted(Group(panel, _commands(f"{persona}@{run}")))
 
 
+def forecast_lines(found: Forecast) -> list[str]:
+    """What a training would take, a line each."""
+    return [
+        f"{found.conversations:,} conversations to learn from, {found.heldout:,} held out, {found.steps:,} steps",
+        f"{roughly(found.seconds)} on this {found.device} in {found.dtype}, after loading",
+        f"about {size(found.bytes)} of memory; {size(found.bytes_free)} are free",
+        f"{found.trainable:,} of {found.parameters:,} weights are trained",
+    ]
+
+
 def _facts(flat: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Text]]:
     yield "run", Text(printable(str(folder)))
     if change := _heldout(flat):
         yield "held-out loss", change
+    yield from _preferred(flat)
     stopped, probes = flat.get("stop.stopped"), flat.get("stop.probes")
     if _is_number(stopped) and _is_number(probes) and probes:
         words = f"{stopped:,} of {probes:,} probe replies stopped by themselves"
@@ -55,11 +68,29 @@ def _heldout(flat: Mapping[str, Any]) -> Text | None:
     if not (_is_number(before) and _is_number(after)):
         return None
     text = Text(f"{before:.2f} -> {after:.2f} nats a token", style="green" if after < before else "bold")
+    if "preferences.n" in flat:  # votes teach something else: that it grows a little is to be seen, not to be mended
+        return Text(f"{before:.2f} -> {after:.2f} nats a token of the character's own unseen lines")
     if _is_number(epoch := flat.get("heldout.best_epoch")):
         text.append(f" (epoch {round(epoch, 2):g} was kept)", "not bold default")
     if not after < before:
         text.append("; no better than before", "not bold default")
     return text
+
+
+def _preferred(flat: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    """In how many pairs the liked reply is the likelier one, of those learned from and of those that were not."""
+    for part, label in (("train", "votes learned"), ("heldout", "votes held out")):
+        pairs = flat.get(f"preferences.{part}.pairs")
+        before, after = (flat.get(f"preferences.{part}.accuracy_{when}") for when in ("before", "after"))
+        if (
+            _is_number(pairs)
+            and pairs
+            and _is_number(before)
+            and _is_number(after)
+            and isfinite(pairs + before + after)
+        ):
+            counts = f"{round(before * pairs)} -> {round(after * pairs)} of {pairs:,}"
+            yield label, Text(f"the liked reply is likelier in {counts}", style="green" if after > before else "bold")
 
 
 def _commands(contestant: str) -> Text:

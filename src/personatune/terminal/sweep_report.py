@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from personatune.sweeping.run import Progress
 
 
+_LEAST_BATCH = 8
+
+
 class SweepProgress:
     """A bar with the time left on a terminal; a line now and then elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._area = LiveArea(console)
-        self._begun = time.monotonic()
+        self._first = 0.0
 
     def __enter__(self) -> SweepProgress:
         self._area.start()
@@ -44,15 +47,24 @@ class SweepProgress:
             self._area.say(f"sweep {sweep.id}: going on; {done} of {total} replies are there already")
         else:
             self._area.say(f"sweep {sweep.id}: {total} replies planned")
-        self._begun = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         """Show how far it has come."""
-        left = (time.monotonic() - self._begun) / progress.made * (progress.total - progress.done)
+        now = time.monotonic()
+        if progress.made == 1:
+            self._first = now
         what = f"{progress.done} of {progress.total} replies"
-        aside = f"{duration(left)} left"
+        aside = ""
+        # Counted from the first reply, which waited for the model; before a batch's worth there is nothing to go by.
+        if progress.made > _LEAST_BATCH:
+            a_reply = (now - self._first) / (progress.made - 1)
+            aside = f"{duration(a_reply * (progress.total - progress.done))} left"
         standing = Standing(
-            what, progress.done / progress.total, aside, facts=() if self._area.moves else (aside,), title="replies"
+            what,
+            progress.done / progress.total,
+            aside,
+            facts=(aside,) if aside and not self._area.moves else (),
+            title="replies",
         )
         self._area.progress(standing, at_once=progress.done == progress.total)
 

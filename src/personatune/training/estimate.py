@@ -50,8 +50,8 @@ def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
     return int(weights + trained * 4 * 3 + activations + BLOCK_BYTES + interpreter)
 
 
-def seconds(trainee: Trainee, tokens: int, labelled: int) -> float:
-    """Seconds for the whole run, from model FLOPs and a speed measured now on this device.
+def seconds(trainee: Trainee, tokens: int, labelled: int, like: torch.Tensor | None = None) -> float:
+    """Seconds for the whole run, from model FLOPs and a speed measured now on this device (or that of `like`).
 
     FLOPs per token: 2 a weight forward, 2 backward to the activations and, for trained weights, 2 more
     (Kaplan et al., 2020, "Scaling Laws", section 2.1); the output layer works on labelled tokens alone.
@@ -61,21 +61,27 @@ def seconds(trainee: Trainee, tokens: int, labelled: int) -> float:
     embedding = config.vocab_size * config.hidden_size
     body = max(0, total - embedding)
     flops = tokens * (4 * body + 2 * trained) + labelled * 4 * embedding
-    forecast: float = flops / (_speed(trainee._head[0].weight) * 0.5)  # the share of peak that steps reach, measured
+    forecast: float = flops / (
+        _speed(trainee._head[0].weight if like is None else like) * 0.5
+    )  # the share of peak that steps reach, measured
     return forecast
 
 
 def refuse_if_too_big(needed: int, device: str) -> None:
     """Raise `ResourceError` when the forecast is beyond what the machine has free."""
-    if device == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-    else:
-        free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
-    if needed > free:
+    there = free(device)
+    if needed > there:
         raise ResourceError(
-            f"training would need about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free",
+            f"training would need about {needed / 1e9:.1f} GB of memory; {there / 1e9:.1f} GB are free",
             fix="--batch-size 1 --accumulate 4, a smaller --max-tokens, --method lora, or a smaller --model",
         )
+
+
+def free(device: str) -> int:
+    """Bytes that this process may still use, its own included."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
 
 def _speed(like: torch.Tensor) -> float:

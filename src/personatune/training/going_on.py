@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from personatune import files, manifest
 from personatune.conversation import Conversation
+from personatune.data.preferences import Preferences
 from personatune.data.split import Earlier, Split, split, text_hashes
 from personatune.data.version import row_hash
 from personatune.errors import ModelError, RecipeError, RunError, UsageError
 from personatune.generation.contestants import UNTRAINED, check, named_by
 from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
-from personatune.training.recipe import Recipe
+from personatune.training.recipe import DPO_LEARNING_RATE_OF_FULL, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SHAPE = ("model", "method", "vocab", "language", "lora_rank", "lora_alpha")
 """The recipe keys that weights have: a run that goes on has those of the run it goes on from."""
+OF_CONVERSATIONS = ("learning_rate", "epochs", "schedule", "warmup", "keep", "max_grad_norm", "weight_decay")
+"""The recipe keys that a persona chooses for learning from conversations, and that say nothing about votes."""
 SPLIT_FILE = "split.json"
 
 
@@ -43,6 +46,12 @@ class Parent:
     def weights(self) -> Path:
         """Its adapter or weights, its tokenizer and its vocabulary."""
         return self.folder / "model"
+
+    @property
+    def layers(self) -> Literal["lora", "full"]:
+        """What of it is trained: adapters, or every layer; learning from votes leaves that as it was."""
+        made: Any = self.manifest.get("layers") or self.manifest["recipe"]["resolved"].get("method", "lora")
+        return "full" if made == "full" else "lora"
 
     @property
     def identity(self) -> str:
@@ -69,9 +78,13 @@ def parent_of(persona: Persona, wanted: str) -> Parent:
 
 def inherit(recipe: Recipe, parent: Parent) -> Recipe:
     """The recipe with the parent's shape. Raises `RecipeError` for a key that was chosen otherwise."""
-    resolved: dict[str, Any] = parent.manifest["recipe"]["resolved"]
-    usual = Recipe(method=resolved.get("method", "lora")).resolved()  # what a key meant before there was such a key
+    resolved: dict[str, Any] = {**parent.manifest["recipe"]["resolved"], "method": parent.layers}
+    usual = Recipe(method=parent.layers).resolved()  # what a key meant before there was such a key
     theirs = {key: resolved.get(key, getattr(usual, key)) for key in SHAPE}
+    if recipe.method == "dpo":  # learns from something else, and has the parent's layers all the same
+        theirs["method"] = "dpo"
+        if recipe.learning_rate is None and parent.layers == "full":
+            recipe = recipe.model_copy(update={"learning_rate": DPO_LEARNING_RATE_OF_FULL})
     for key in recipe.model_fields_set.intersection(SHAPE):
         ours = getattr(recipe, key)
         if ours != theirs[key] and not (key == "model" and ours in (named_by(parent.manifest), _id(parent))):
@@ -120,6 +133,21 @@ def write_split(folder: Path, parts: Split, parent: Parent | None) -> None:
     files.write_json(
         folder / SPLIT_FILE,
         {"heldout": [*heldout, *sorted(gone)], "trained": sorted(trained), "texts": sorted(texts)},
+    )
+
+
+def write_split_of_pairs(folder: Path, parent: Parent, learned: Preferences, met: Sequence[Conversation]) -> None:
+    """The same for a run that learned from preferences, of rows alone those held out before that were `met` there."""
+    before = _earlier(parent)
+    said = [text_hashes(pair.conversation(reply)) for pair in learned.pairs for reply in (pair.chosen, pair.rejected)]
+    hashes = {row_hash(row) for row in met} & before.heldout
+    files.write_json(
+        folder / SPLIT_FILE,
+        {
+            "heldout": sorted(before.heldout - hashes),
+            "trained": sorted(before.trained | hashes),
+            "texts": sorted(before.texts.union(*said)),
+        },
     )
 
 

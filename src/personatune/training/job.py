@@ -13,6 +13,7 @@ from personatune import files, manifest
 from personatune.conversation import Conversation, shared_system_prompt
 from personatune.data.fix import is_fix_of
 from personatune.data.load import to_jsonl
+from personatune.data.preferences import Preferences, learned_prompts
 from personatune.data.version import row_hash, version_of
 from personatune.models.device import Compute
 from personatune.models.resolve import ModelSource
@@ -34,6 +35,8 @@ class Inputs:
     """Where the conversations were read."""
     parent: Parent | None = None
     """The run whose weights it begins with, when it goes on from one."""
+    preferences: Preferences | None = None
+    """What was preferred to what, when it learns from that."""
 
     def named(self, persona: Persona) -> str:
         """The file from the persona's folder, which may be moved; a file outside it with its whole path."""
@@ -106,6 +109,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "device_reason": compute.reason,
         "versions": manifest.versions(),
         "git": manifest.git_state(persona.folder),
+        **_taken_over(persona, inputs),
     }
     store.add_run(
         RunRecord(
@@ -121,6 +125,23 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
     for notice, text in inputs.source.notices.items():
         files.write_bytes(folder / notice, text)
     return Job(name, folder, resolved, made, resumed=False)
+
+
+def _taken_over(persona: Persona, inputs: Inputs) -> dict[str, Any]:
+    """What the manifest says of votes: those learned from here, and the prompts of all, here and before."""
+    parent, preferences = inputs.parent, inputs.preferences
+    prompts = set(learned_prompts(persona, parent.name)) if parent else set()
+    said: dict[str, Any] = {}
+    if preferences:
+        prompts.update(preferences.prompts)
+        said = {
+            "source": preferences.source,
+            "n": len(preferences.pairs),
+            "version": preferences.version,
+            "judgings": list(preferences.judgings),
+        }
+    made = {"preferences": {**said, "prompts": sorted(prompts)}} if prompts else {}
+    return made | ({"layers": parent.layers} if parent and preferences else {})
 
 
 def origins_of(store: Store, conversations: Sequence[Conversation], version: str) -> dict[int, str]:
@@ -155,9 +176,10 @@ def finished_run(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs)
 
 def _fingerprint(recipe: Recipe, inputs: Inputs) -> str:
     # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
-    begun_with = (inputs.parent.identity,) if inputs.parent else ()
+    begun_with = [inputs.parent.identity] if inputs.parent else []
+    begun_with += [inputs.preferences.version] if inputs.preferences else []
     return files.content_hash(
-        recipe.resolved().model_dump_json(),
+        recipe.resolved().model_dump_json(exclude_none=True),
         version_of(inputs.conversations),
         inputs.source.sha256,
         inputs.compute.device,

@@ -46,7 +46,7 @@ class TrainedRows:
 
 
 class OutputLayerLoss:
-    """Summed cross-entropy in nats of `hidden @ weight.T` against a target, for a `weight` that gets no gradient.
+    """Cross-entropy in nats of `hidden @ weight.T` against a target, for a `weight` that gets no gradient.
 
     `weight` has the shape (vocabulary, hidden); it is kept, not copied, and must not change afterwards.
     """
@@ -57,7 +57,11 @@ class OutputLayerLoss:
         self._sum_of_rows: Tensor | None = None
 
     def __call__(self, hidden: Tensor, target: Tensor, rows: TrainedRows | None = None) -> Tensor:
-        """The negative log-likelihood of n positions as an fp32 scalar; differentiable in `hidden` and the rows.
+        """The negative log-likelihood of n positions as an fp32 scalar; differentiable in `hidden` and the rows."""
+        return self.each(hidden, target, rows).sum()
+
+    def each(self, hidden: Tensor, target: Tensor, rows: TrainedRows | None = None) -> Tensor:
+        """The negative log-likelihood of each position, fp32 of shape (n,); differentiable in `hidden` and the rows.
 
         Shapes: hidden (n, hidden), target (n,) with token ids. The logits of `rows` replace those of `weight`.
         """
@@ -96,8 +100,8 @@ class _Loss(torch.autograd.Function):
         weight = layer.weight
         r = rows.to(weight.dtype)
         hidden_grad = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device) if wanted else None
-        rows_grad = torch.zeros(rows.shape, dtype=torch.float32, device=weight.device)
-        total = torch.zeros((), dtype=torch.float32, device=weight.device)
+        own_grad = torch.empty(len(hidden), len(rows), dtype=torch.float32, device=weight.device)
+        each = torch.empty(len(hidden), dtype=torch.float32, device=weight.device)
         buffer = layer.block(len(hidden) + POSITIONS)
         step = len(buffer) - 1  # a block ends in at least one position of filling
         for start in range(0, len(hidden), step):
@@ -109,7 +113,7 @@ class _Loss(torch.autograd.Function):
                 logits[:, row_ids] = part @ r.t()
             said = logits.gather(1, goal).float()
             top, mass = _exponentials(logits)
-            total += (top + mass.log() - said)[:count].sum()
+            each[here] = (top + mass.log() - said)[:count, 0]
             if hidden_grad is None:
                 continue
             # From here on `logits` holds softmax - one-hot, times each position's mass.
@@ -118,16 +122,19 @@ class _Loss(torch.autograd.Function):
             own = logits[:, row_ids].float()
             pull = _pull(layer, logits, mass, row_ids).addmm_(own, r.float()).div_(mass)
             hidden_grad[here] = pull[:count]
-            rows_grad += own.div_(mass).t() @ part.float()
+            own_grad[here] = own.div_(mass)[:count]
         if hidden_grad is not None:
-            ctx.save_for_backward(hidden_grad.to(hidden.dtype), rows_grad.to(rows.dtype))
-        return total
+            ctx.save_for_backward(hidden_grad.to(hidden.dtype), own_grad, hidden.detach())
+            ctx.like = (weight.dtype, rows.dtype)
+        return each
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_grad, rows_grad = ctx.saved_tensors
-        scale = grad_outputs[0]
-        return hidden_grad * scale.to(hidden_grad.dtype), rows_grad * scale, None, None, None, None
+        hidden_grad, own_grad, hidden = ctx.saved_tensors
+        computed_in, rows_dtype = ctx.like
+        scale = grad_outputs[0][:, None]
+        rows_grad = (own_grad * scale).t() @ hidden.to(computed_in).float()
+        return hidden_grad * scale.to(hidden_grad.dtype), rows_grad.to(rows_dtype), None, None, None, None
 
 
 def _filled(rows: Tensor) -> Tensor:

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from personatune import files
 from personatune.errors import RecipeError
 
-Method = Literal["lora", "full"]
+Method = Literal["lora", "full", "dpo"]
 
 _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
     "lora": {"learning_rate": 3e-4},
     "full": {"learning_rate": 2e-5},
+    "dpo": {"learning_rate": 5e-5, "beta": 0.1},
 }
+DPO_LEARNING_RATE_OF_FULL = 2e-6
+"""What dpo takes where it goes on from whole weights: every layer moves at once."""
 
 
 class Recipe(BaseModel):
@@ -31,11 +34,13 @@ class Recipe(BaseModel):
     language: str = Field("en", pattern=r"^[a-z]{2,3}$")
     """Whose words are kept when `vocab` is a number; other languages are then written in small pieces."""
     method: Method = "lora"
-    """`lora` trains small adapters beside frozen weights; `full` trains every layer (the embedding stays)."""
+    """`lora` trains small adapters, `full` every layer (the embedding stays), `dpo` goes on from a run with votes."""
+    beta: float | None = Field(None, gt=0, le=10)
+    """For dpo: how hard the run is held to the one it goes on from; left out, 0.1. Smaller lets it move further."""
     epochs: int = Field(2, ge=1, le=1000)
     """How often every conversation is seen; the best moment on the way is kept, see `keep`."""
     learning_rate: float | None = Field(None, gt=0, le=1)
-    """The highest step size; left out, 3e-4 for lora and 2e-5 for full."""
+    """The highest step size; left out, 3e-4 for lora, 2e-5 for full, and for dpo 5e-5 or (whole weights) 2e-6."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -57,7 +62,7 @@ class Recipe(BaseModel):
     heldout: float = Field(0.1, ge=0, le=0.5)
     """The share of conversations kept back to measure what was learned rather than memorised."""
     keep: Literal["heldout", "last"] = "heldout"
-    """Which weights the run keeps: those at the lowest held-out loss, or the last."""
+    """Which weights the run keeps: those at the lowest held-out loss, or the last; dpo keeps the last."""
     max_tokens: int = Field(1024, ge=16, le=131072)
     """Longer conversations are cut after the last whole exchange that fits; rows are never dropped."""
     probes: int = Field(12, ge=0, le=1000)
@@ -71,7 +76,9 @@ class Recipe(BaseModel):
 
     def resolved(self) -> Recipe:
         """The recipe with its method's defaults filled in."""
-        missing = {k: v for k, v in _METHOD_DEFAULTS[self.method].items() if getattr(self, k) is None}
+        missing: dict[str, Any] = {k: v for k, v in _METHOD_DEFAULTS[self.method].items() if getattr(self, k) is None}
+        if self.method == "dpo":
+            missing["keep"] = "last"
         return self.model_copy(update=missing)
 
     @property

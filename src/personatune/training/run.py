@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,17 +17,23 @@ from personatune import files, manifest
 from personatune.conversation import Conversation
 from personatune.data.doctor import unsound
 from personatune.data.load import load
-from personatune.data.render import Rendered, Tokenizer, end_of_turn, render
+from personatune.data.preferences import Preferences
 from personatune.data.split import Split, split
 from personatune.errors import DataError, RunError
-from personatune.models import memory, tokenizer_files
-from personatune.models.device import Compute, choose
+from personatune.models import memory
+from personatune.models.device import choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
 from personatune.training import events, going_on
 from personatune.training.job import Inputs, Job, claim
+from personatune.training.live import LiveFile
+from personatune.training.preference_rows import refuse_unfit, refuse_unsound_pairs
+from personatune.training.preference_training import learn
 from personatune.training.recipe import Recipe
+from personatune.training.rows import Rows, render_all
+from personatune.training.saving import save
+from personatune.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from personatune.models.load import Loaded
@@ -48,6 +54,8 @@ class TrainOptions:
     """Another conversations file than the persona's `train.jsonl`."""
     parent: str | None = None
     """A finished run, as `r3`, to go on from: its weights are the start."""
+    preferences: Preferences | None = None
+    """What was preferred to what, for the method `dpo`."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +84,22 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     recipe, options = recipe or Recipe(), options or TrainOptions()
     listen = options.listen
     started = time.monotonic()
+    refuse_unfit(recipe, options.parent, options.preferences)
     conversations = load(options.data or persona.train_file)
     refuse_unsound(conversations, options.data or persona.folder)
+    refuse_unsound_pairs(options.preferences)
     parent = going_on.parent_of(persona, options.parent) if options.parent is not None else None
     if parent:
         recipe = going_on.inherit(recipe, parent)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
     compute = choose(recipe.device, recipe.dtype)
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
-    inputs = Inputs(conversations, source, compute, options.data or persona.train_file, parent)
+    inputs = Inputs(conversations, source, compute, options.data or persona.train_file, parent, options.preferences)
     if parent:
         going_on.refuse_another_model(parent, source)
         parts, told = going_on.split_as(parent, conversations, recipe)
-        listen(events.Note(told))
+        if recipe.method != "dpo":  # which learns from no row
+            listen(events.Note(told))
     else:
         parts = split(conversations, heldout_fraction=recipe.heldout, seed=recipe.seed)
     from personatune.models import vocabulary
@@ -100,12 +111,15 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
         job = claim(persona, store, recipe, inputs, fresh=options.fresh)
         busy = RunError(f"{job.name} is being trained by another process", fix="wait for it, or use: --fresh")
         with files.locked(job.folder / ".lock", busy):
+            watched = LiveFile(job.folder, listen)
+            options, listen = replace(options, listen=watched), watched
             if job.resumed:
                 listen(events.Note(f"going on with {job.name}, which was interrupted"))
                 inputs = replace(inputs, compute=replace(compute, dtype=job.manifest["dtype"]))
             try:
                 if "trained" not in job.manifest:
-                    job.record(store, _train(job, inputs, parts, options, started))
+                    learn_from = learn if recipe.method == "dpo" else _train
+                    job.record(store, learn_from(job, inputs, parts, options, started))
                 if "trained" in job.manifest:
                     samples = probe(f"{persona.name}@{job.name}", job, inputs, parts.heldout or parts.train, listen)
                     store.add_samples(samples)
@@ -123,6 +137,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
                 for scratch in ("checkpoints", "best"):
                     shutil.rmtree(job.folder / scratch, ignore_errors=True)
                 (job.folder / vocabulary.FILE).unlink(missing_ok=True)  # model/ has it
+            watched.end()
     return Run(job.name, job.folder, job.manifest)
 
 
@@ -156,13 +171,13 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
 
     recipe, source, compute, listen = job.recipe, inputs.source, inputs.compute, options.listen
     parent = inputs.parent
-    _seed_everything(recipe.seed)
+    seed_everything(recipe.seed)
     memory.forget_peak()
     listen(events.Stage("loading the model", 0.0))
     loaded = load_to_go_on(source, parent.weights, compute) if parent else load_base(source, compute)
     tokenizer = loaded.tokenizer
 
-    rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
+    rows, heldout = render_all(tokenizer, parts, recipe.max_tokens, listen)
     closing = prove(tokenizer, rows.conversations, rows.rendered)
     if parent:
         learn, vocabulary = going_on.rows_learned(parent, loaded), read(parent.weights)
@@ -172,7 +187,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     if vocabulary is not None and not parent:
         loaded = trim(loaded, vocabulary)
         tokenizer = loaded.tokenizer
-        rows, heldout = _render_all(tokenizer, parts, recipe.max_tokens, listen)
+        rows, heldout = render_all(tokenizer, parts, recipe.max_tokens, listen)
         closing = prove(tokenizer, rows.conversations, rows.rendered)
         new_ids = vocabulary.new_ids()
         learn = ([new_ids[token] for token in learn[0]], learn[1]) if learn else None
@@ -262,28 +277,14 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         bits_per_byte_after=heldout.bits_per_byte(best_nll),
     )
     listen(events.Stage("saving", 0.9))
-    _save(job, trainee, tokenizer, loaded.stop_ids, compute, vocabulary)
+    save(job, trainee, loaded, compute, vocabulary)
     facts["trained"] = datetime.now(UTC).isoformat(timespec="seconds")
     del the_trainer, trainee, loaded
     memory.release()
     return facts
 
 
-@dataclass(frozen=True)
-class _Rows:
-    conversations: list[Conversation]
-    rendered: list[Rendered]
-
-    def bits_per_byte(self, nll: float | None) -> float | None:
-        """Nats a token as bits a byte of the replies' text, which vocabularies of any size can be compared by."""
-        if nll is None or not self.rendered:
-            return None
-        tokens = sum(sum(row.labelled) for row in self.rendered)
-        spoken = sum(len(m.content.encode()) for c in self.conversations for m in c.messages if m.role == "assistant")
-        return nll * tokens / (math.log(2) * spoken)
-
-
-def _vocabulary(job: Job, loaded: Loaded, rows: _Rows, listen: events.Listener) -> Vocabulary | None:
+def _vocabulary(job: Job, loaded: Loaded, rows: Rows, listen: events.Listener) -> Vocabulary | None:
     """The tokens that the run keeps, chosen once: an interrupted run goes on with those it began with."""
     from personatune.models import vocabulary
 
@@ -300,74 +301,3 @@ def _vocabulary(job: Job, loaded: Loaded, rows: _Rows, listen: events.Listener) 
         if kept is not None:
             kept.write(job.folder)
     return kept
-
-
-def _render_all(tokenizer: Tokenizer, parts: Split, limit: int, listen: events.Listener) -> tuple[_Rows, _Rows]:
-    """Token ids of both parts; conversations over the limit lose their last exchanges, never a row."""
-    closing = end_of_turn(tokenizer)
-    shortened: list[str] = []
-    both = []
-    for part in (parts.train, parts.heldout):
-        kept, rendered = [], []
-        for conversation in part:
-            fitting, row = _fit(conversation, limit, lambda c: render(tokenizer, c, closing))
-            if fitting is not conversation:
-                shortened.append(str(conversation.source))
-            kept.append(fitting)
-            rendered.append(row)
-        both.append(_Rows(kept, rendered))
-    if shortened:
-        listen(
-            events.Note(
-                f"{len(shortened)} conversations are over {limit} tokens and were cut after the last exchange "
-                f"that fits: {', '.join(shortened[:3])}{' ...' if len(shortened) > 3 else ''}"
-            )
-        )
-    return both[0], both[1]
-
-
-def _fit(
-    conversation: Conversation, limit: int, rendered: Callable[[Conversation], Rendered]
-) -> tuple[Conversation, Rendered]:
-    fitting = conversation
-    row = rendered(fitting)
-    while len(row.token_ids) > limit:
-        messages = fitting.messages[:-2]
-        if not any(m.role == "assistant" for m in messages):
-            raise DataError(
-                f"a single exchange has {len(row.token_ids)} tokens; the limit is {limit}",
-                where=str(conversation.source),
-                fix=f"shorten it, or use: --max-tokens {len(row.token_ids)}",
-            )
-        fitting = fitting.model_copy(update={"messages": messages})
-        row = rendered(fitting)
-    return fitting, row
-
-
-def _save(
-    job: Job, trainee: Any, tokenizer: Any, stop_ids: Sequence[int], compute: Compute, vocabulary: Vocabulary | None
-) -> None:
-    """Write `model/` whole: adapter or weights, tokenizer with its template, generation config with all stop ids."""
-    from transformers import GenerationConfig
-
-    staging, place = job.folder / "model.new", job.folder / "model"
-    shutil.rmtree(staging, ignore_errors=True)
-    trainee.save_model(staging, compute.torch_dtype)
-    tokenizer_files.save(tokenizer, staging)
-    if vocabulary is not None:
-        vocabulary.write(staging)
-    generation = GenerationConfig(  # type: ignore[no-untyped-call]
-        eos_token_id=list(stop_ids),
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        do_sample=True,
-    )
-    generation.save_pretrained(staging)
-    shutil.rmtree(place, ignore_errors=True)
-    staging.rename(place)
-
-
-def _seed_everything(seed: int) -> None:
-    from transformers import set_seed
-
-    set_seed(seed)

@@ -72,29 +72,39 @@ class Trainee(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
         """The loss in nats, summed over labelled tokens. All three arguments have the shape (rows, length)."""
-        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.mixed):
-            return self._summed_loss(input_ids, attention_mask, labels)
+        return self._each(input_ids, attention_mask, labels).sum()
 
-    def _summed_loss(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-        inputs = self._embed_tokens(input_ids)
-        goal = labels[:, 1:]
-        mask = torch.zeros_like(labels, dtype=torch.bool)
-        mask[:, :-1] = goal != -100
-        target = goal[goal != -100]
-        causal = self.causal[0]
-        rows = self.trained_rows
-        if not self._plain_head:
-            logits = causal(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).logits
-            return cross_entropy(logits[mask].float(), target, reduction="sum")
-        if self.decoder is not None:
-            hidden = self.decoder(inputs, attention_mask.bool())
-        else:
-            body = getattr(causal, causal.base_model_prefix)
-            output = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False)
-            hidden = output.last_hidden_state.flatten(0, 1)
-        speaking = pick(hidden, mask.flatten().nonzero()[:, 0])
-        trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
-        return self._output_loss(speaking, target, trained)
+    def log_probs(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
+        """How likely each labelled token is where it stands, in nats: (rows, length - 1), zero for all others.
+
+        The arguments are those of `forward`; the first token has none before it, hence one column less.
+        """
+        labelled = labels[:, 1:] != -100
+        each = self._each(input_ids, attention_mask, labels)
+        return each.new_zeros(labelled.shape).masked_scatter(labelled, -each)
+
+    def _each(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each labelled token, row after row, fp32 of shape (n,)."""
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.mixed):
+            inputs = self._embed_tokens(input_ids)
+            goal = labels[:, 1:]
+            mask = torch.zeros_like(labels, dtype=torch.bool)
+            mask[:, :-1] = goal != -100
+            target = goal[goal != -100]
+            causal = self.causal[0]
+            rows = self.trained_rows
+            if not self._plain_head:
+                logits = causal(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False).logits
+                return cross_entropy(logits[mask].float(), target, reduction="none")
+            if self.decoder is not None:
+                hidden = self.decoder(inputs, attention_mask.bool())
+            else:
+                body = getattr(causal, causal.base_model_prefix)
+                output = body(inputs_embeds=inputs, attention_mask=attention_mask, use_cache=False)
+                hidden = output.last_hidden_state.flatten(0, 1)
+            speaking = pick(hidden, mask.flatten().nonzero()[:, 0])
+            trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
+            return self._output_loss.each(speaking, target, trained)
 
     def _embed_tokens(self, ids: Tensor) -> Tensor:
         embed = self._embed[0]

@@ -8,9 +8,10 @@ nothing of it would be left.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -25,7 +26,7 @@ from personatune import files
 from personatune.data.render import Rendered
 from personatune.models import memory
 from personatune.training.batches import Plan
-from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole
+from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole, read_metrics
 from personatune.training.events import Listener, Measured, Stepped
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee, collate
@@ -38,6 +39,9 @@ CHECKPOINT_SHARE = 0.05
 
 TRIM_STEPS = 8
 """Freed memory goes back to the system every so many steps: batches of ever new lengths leave holes in the heap."""
+
+OF_PAIRS = {"rewards/margins": "reward_margin", "rewards/accuracies": "reward_accuracy"}
+"""TRL's names of what a step over pairs gave, and ours in metrics.jsonl."""
 
 
 def measured_epochs(epochs: int) -> list[float]:
@@ -62,7 +66,20 @@ class PlannedBatches(Dataset[dict[str, Tensor]]):
         return collate([self._rendered[row] for row in self._plan.batches[index]])
 
 
-class PersonaTrainer(Trainer):
+class KeepsTrained:
+    """A Trainer's checkpoints, holding trained tensors only."""
+
+    accelerator: Any
+    model: Any
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        self.accelerator.unwrap_model(self.model).save_trainable(Path(str(output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.accelerator.unwrap_model(model or self.model).load_trainable(Path(resume_from_checkpoint))
+
+
+class PersonaTrainer(KeepsTrained, Trainer):
     """A Trainer whose model returns summed nats, and whose checkpoints hold trained tensors only."""
 
     def compute_loss(
@@ -76,12 +93,6 @@ class PersonaTrainer(Trainer):
         summed: Tensor = model(**inputs)
         labelled = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != -100).sum()
         return summed / labelled
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        self.accelerator.unwrap_model(self.model).save_trainable(Path(str(output_dir)))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self.accelerator.unwrap_model(model or self.model).load_trainable(Path(resume_from_checkpoint))
 
 
 @dataclass
@@ -98,6 +109,8 @@ class Watch:
     """Set by whoever wants the run to pause at the end of the step it is in."""
     steps_done: int = 0
     """Steps taken before an interruption."""
+    also: Callable[[], dict[str, float]] = dict
+    """What else is measured when held-out replies are scored."""
 
 
 class Reporter(TrainerCallback):
@@ -150,6 +163,7 @@ class Reporter(TrainerCallback):
             learning_rate=float(logs.get("learning_rate", 0.0)),
             grad_norm=float(logs.get("grad_norm", 0.0)),
             tokens_per_second=stepped.tokens_per_second,
+            **{name: float(logs[theirs]) for theirs, name in OF_PAIRS.items() if theirs in logs},
         )
         w.listen(stepped)
         if step % TRIM_STEPS == 0:
@@ -176,13 +190,19 @@ class Reporter(TrainerCallback):
     def measure(self, step: int) -> None:
         """Score the held-out replies now; keep the weights when no earlier moment was as good."""
         w = self._w
+        epoch = round(step * w.recipe.epochs / w.plan.steps, 3)
+        if also := w.also():
+            self._write(step=step, epoch=epoch, **also)
         if not w.heldout:
             return
         nll = self._trainee.nll(w.heldout)
-        best = nll < best_so_far(w.folder)[1] or not has_best(w.folder)
-        epoch = round(step * w.recipe.epochs / w.plan.steps, 3)
+        lowest = min(
+            (line["heldout_nll"] for line in read_metrics(w.folder) if "heldout_nll" in line), default=math.inf
+        )
+        keeping = w.recipe.keep == "heldout"
+        best = nll < best_so_far(w.folder)[1] or not has_best(w.folder) if keeping else nll < lowest
         self._write(step=step, epoch=epoch, heldout_nll=nll)
-        if best and w.recipe.keep == "heldout":
+        if best and keeping:
             keep_best(self._trainee, w.folder, step=step, epoch=epoch, nll=nll)
         w.listen(Measured(step=step, epoch=epoch, nll=nll, best=best))
 
@@ -197,32 +217,32 @@ class Reporter(TrainerCallback):
                 self._board.add_scalar(name, value, step)
 
 
-def arguments(folder: Path, recipe: Recipe, plan: Plan, device: str) -> TrainingArguments:
+def argument_values(folder: Path, recipe: Recipe, plan: Plan, device: str) -> dict[str, Any]:
     """Our recipe in the Trainer's words."""
-    return TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        per_device_train_batch_size=1,  # an item of our data set is a whole batch
-        gradient_accumulation_steps=recipe.accumulate,
-        max_steps=plan.steps,
-        learning_rate=recipe.learning_rate or 0.0,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=round(recipe.warmup * plan.steps),
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused",
-        train_sampling_strategy="sequential",
-        use_cpu=device == "cpu",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        save_strategy="no",
-        logging_strategy="no",
-        eval_strategy="no",
-        report_to=[],
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        log_level="error",
-    )
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "per_device_train_batch_size": 1,  # an item of our data set is a whole batch
+        "gradient_accumulation_steps": recipe.accumulate,
+        "max_steps": plan.steps,
+        "learning_rate": recipe.learning_rate or 0.0,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": round(recipe.warmup * plan.steps),
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "train_sampling_strategy": "sequential",
+        "use_cpu": device == "cpu",
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "eval_strategy": "no",
+        "report_to": [],
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "log_level": "error",
+    }
 
 
 def first_item(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -242,7 +262,7 @@ def build(
     reporter = Reporter(watch, trainee)
     trainer = PersonaTrainer(
         model=trainee,
-        args=arguments(watch.folder, watch.recipe, watch.plan, device),
+        args=TrainingArguments(**argument_values(watch.folder, watch.recipe, watch.plan, device)),
         train_dataset=PlannedBatches(watch.plan, rendered),
         data_collator=first_item,
         callbacks=[reporter],

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personatune.evaluation.evaluate import evaluate
-from personatune.evaluation.plots import Lengths, length_plot, loss_plot
 from personatune.evaluation.pointers import percent, pointers
 from personatune.evaluation.replies import case_views, marked
 from personatune.evaluation.report import ReportContext, render_report, write_report
@@ -32,7 +31,7 @@ DATA.append(talk("Rain?", LONG, line=57))
 METRICS = [{"step": step, "epoch": step / 4, "loss": 3 / step} for step in range(1, 9)]
 METRICS += [{"step": 4, "epoch": 1, "heldout_nll": 2.0}, {"step": 8, "epoch": 2, "heldout_nll": 3.0}]
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'"&{{ 7 * 7 }}</blockquote>'
-VOID = {"meta", "input", "rect", "line", "path", "circle"}
+VOID = {"meta", "input"}
 
 
 class Page(HTMLParser):
@@ -215,32 +214,6 @@ def test_marking_keeps_every_letter(text: str, spans: list[tuple[int, int]]) -> 
         for offset in range(place, place + len(piece)):
             assert mark == any(low <= offset < high for low, high in inside)
         place += len(piece)
-
-
-@given(
-    st.lists(st.lists(st.integers(0, 900), max_size=30), min_size=1, max_size=4),
-    st.lists(st.integers(0, 200), max_size=30),
-    st.sampled_from([350, 720]),
-)
-def test_length_plots_stay_inside_their_frame(replies: list[list[int]], training: list[int], width: int) -> None:
-    svg = str(length_plot([Lengths(f"c<{n}", words) for n, words in enumerate(replies)], training, width))
-    height = float(re.search(rf'viewBox="0 0 {width} (\d+)"', svg)[1])  # type: ignore[index]
-    assert "c<" not in svg and "<title" in svg and "<desc" in svg
-    for x, y, w, h in re.findall(r'<rect[^>]* x="([-\d.]+)" y="([-\d.]+)" width="([-\d.]+)" height="([-\d.]+)"', svg):
-        assert float(x) >= -0.1 and float(x) + float(w) <= width + 0.1
-        assert float(y) >= -0.1 and float(y) + float(h) <= height + 0.1
-
-
-VALUES = st.one_of(st.none(), st.floats(0, 20), st.just(float("nan")), st.just(float("inf")), st.text(max_size=3))
-
-
-@given(
-    st.lists(st.fixed_dictionaries({"step": VALUES}, optional=dict.fromkeys(("loss", "epoch", "heldout_nll"), VALUES)))
-)
-def test_loss_plots_bear_any_metrics(metrics: list[dict[str, object]]) -> None:
-    svg = str(loss_plot(metrics))
-    assert svg == "" or Page(svg).open == []
-    assert "nan" not in svg and "inf" not in svg
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,23 @@ def test_a_training_that_did_not_help_says_so():
     assert "no better than before" in shown(MANIFEST | {"heldout": {"nll_before": 2.0, "nll_after": 2.1}})
 
 
+def test_a_run_that_learned_from_votes_says_what_became_likelier():
+    scores = {"pairs": 22, "accuracy_before": 0.5, "accuracy_after": 20 / 22}
+    made = MANIFEST | {"preferences": {"n": 24, "train": scores, "heldout": {"pairs": 0}}}
+    text = shown(made | {"heldout": {"nll_before": 2.0, "nll_after": 2.1, "best_epoch": 3.0}})
+
+    assert "the liked reply is likelier in 11 -> 20 of 22" in text
+    assert "2.00 -> 2.10 nats a token of the character's own unseen lines" in text
+    assert "votes held out" not in text
+
+
+@pytest.mark.parametrize("odd", [None, "a", float("nan"), float("inf"), True, {}])
+def test_odd_figures_of_votes_are_left_out(odd):
+    scores = {"pairs": 22, "accuracy_before": 0.5, "accuracy_after": 0.6}
+    for key in scores:
+        assert "likelier" not in shown(MANIFEST | {"preferences": {"train": scores | {key: odd}}})
+
+
 def test_what_is_not_known_is_left_out():
     text = shown({"run": "r1", "heldout": {"nll_before": None, "nll_after": None}, "stop": {"probes": 0, "stopped": 0}})
 

@@ -13,7 +13,8 @@ KEYS = st.fixed_dictionaries(
     {},
     optional={
         "model": st.text(min_size=1, max_size=40),
-        "method": st.sampled_from(["lora", "full"]),
+        "method": st.sampled_from(["lora", "full", "dpo"]),
+        "beta": st.none() | st.floats(1e-3, 10),
         "epochs": st.integers(1, 1000),
         "learning_rate": st.none() | st.floats(1e-9, 1),
         "schedule": st.sampled_from(["linear", "cosine", "constant"]),
@@ -47,7 +48,8 @@ def test_resolving_fills_gaps_only_and_only_once(keys):
     recipe = combine(keys)
     resolved = recipe.resolved()
 
-    assert None not in resolved.model_dump().values()
+    assert [key for key, value in resolved.model_dump().items() if value is None] in ([], ["beta"])
+    assert resolved.beta is not None or recipe.method != "dpo"
     assert resolved.resolved() == resolved
     assert all(getattr(resolved, key) == value for key, value in keys.items() if value is not None)
 
@@ -57,6 +59,11 @@ def test_each_method_has_a_learning_rate_of_its_own():
 
     assert lora.learning_rate != full.learning_rate
     assert Recipe(method="full", learning_rate=1e-3).resolved().learning_rate == 1e-3
+
+
+def test_votes_move_the_last_weights_and_know_no_other(keys=("heldout", "last")):
+    assert {Recipe(method="dpo", keep=keep).resolved().keep for keep in keys} == {"last"}
+    assert Recipe(keep="heldout").resolved().keep == "heldout"
 
 
 @given(KEYS)

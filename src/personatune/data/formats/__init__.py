@@ -20,6 +20,9 @@ class Format(Protocol):
     def read(self, row: dict[str, Any], source: Source) -> Conversation:
         """The conversation of a row that `sniff` knows. Raises `DataError` naming `source`."""
 
+    def write(self, row: dict[str, Any], conversation: Conversation) -> dict[str, Any]:
+        """The row, saying what `conversation` says in this shape; what it has beside that stays."""
+
 
 FORMATS: tuple[Format, ...] = (messages, pairs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -33,6 +34,32 @@ def read(row: dict[str, Any], source: Source) -> Conversation:
     """The conversation; keys beside `messages` and `origin` are ignored. Raises `DataError`."""
     messages = turns(row["messages"], "messages", source)
     return Conversation(messages=messages, source=source, origin=origin_of(row))
+
+
+def write(row: dict[str, Any], conversation: Conversation) -> dict[str, Any]:
+    """The row saying what `conversation` says; its other keys, and messages that say the same, as they were."""
+    return {**row, "messages": written(row.get("messages"), conversation.messages)}
+
+
+def written(before: Any, messages: Sequence[Message]) -> list[Any]:
+    """Messages as a row keeps them; those of `before` that say the same in the same place stay as they were."""
+    old = before if isinstance(before, list) else []
+    return [
+        old[place] if place < len(old) and _says(old[place], message) else _filled(old[place : place + 1], message)
+        for place, message in enumerate(messages)
+    ]
+
+
+def _says(item: Any, message: Message) -> bool:
+    try:
+        return _turn(item, "message", Source(path="row", line=1)) == message
+    except DataError:
+        return False
+
+
+def _filled(before: list[Any], message: Message) -> dict[str, Any]:
+    more = before[0] if before and isinstance(before[0], dict) and before[0].get("role") == message.role else {}
+    return {**more, "role": message.role, "content": message.content}
 
 
 def origin_of(row: dict[str, Any]) -> Origin | None:

@@ -103,6 +103,13 @@ class Voice:
             *self._rates(said),
         )  # fmt: skip
 
+    def places(self, texts: Sequence[str]) -> list[float] | None:
+        """Each text's own percentile; far too noisy to show, but many of them can be held against votes.
+
+        None where there would be no percentile of all of them together.
+        """
+        return None if self._hidden(texts) else self._percentiles(texts)
+
     def _hidden(self, said: Sequence[str]) -> str | None:
         """Why there is no percentile."""
         if len(said) < ENOUGH_REPLIES:

@@ -1,4 +1,4 @@
-"""What fix and chat share: a corrected reply, checked and written into the persona's conversations."""
+"""A corrected reply, checked and written into the persona's conversations: for fix, chat and the studio."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from personatune import files
-from personatune.cli.references import parse
-from personatune.cli.runs import open_store
 from personatune.conversation import Conversation, Message, Origin, shared_system_prompt
 from personatune.data import fix as fixes
+from personatune.data import journal
+from personatune.data.edit import Splice
 from personatune.data.normalise import normalised
-from personatune.errors import DataError, UsageError, from_os_error
+from personatune.errors import DataError, UsageError
+from personatune.store.of_persona import open_store
 
 if TYPE_CHECKING:
     from personatune.persona import Persona
     from personatune.store.records import SampleRecord
 
 LEFT_OUT = "nothing was written"
+
+
+class StandsInSuiteError(DataError):
+    """What was answered is a test of the suite, so the row would teach the test."""
+
+    def __init__(self, what: str, *, fix: str, needed: int) -> None:
+        super().__init__(what, fix=fix)
+        self.needed = needed
+        """How many of the user's last messages must be worded otherwise."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +101,6 @@ class Fixed:
         }
 
 
-def find(reference: str) -> BadReply:
-    """The recorded reply that `pip@s12` means. Raises `UsageError` when it means something else."""
-    persona, which = parse(reference)
-    if which is None or not which.startswith("s"):
-        raise UsageError(
-            f"{reference!r} is no reply",
-            fix=f"name one by its number, as in: {persona.folder}@s12   (reports and lineage name them)",
-        )
-    return find_in(persona, which)
-
-
 def find_in(persona: Persona, sample_id: str) -> BadReply:
     """The persona's reply of this number, with what is needed to correct it."""
     with open_store(persona) as store:
@@ -145,24 +142,22 @@ def write(bad: BadReply, better: Better) -> Fixed:
     _refuse_what_must_not_be_learned(conversation, bad.rows)
     leaks = _refuse_leaks(bad.persona, conversation, allowed=better.allow_leak)
     path = bad.persona.train_file
-    written = fixes.with_fix(_content(path), conversation, str(path))
-    files.write_bytes(path.resolve(), written.content)  # through a link, not in its place
-    return Fixed(bad, conversation, written.line, written.replaced, (*leaks, *_notes(bad, conversation)))
+    written: list[fixes.Written] = []
+
+    def with_it(content: bytes) -> Splice:
+        written.append(fixes.with_fix(content, conversation, str(path)))
+        return Splice.between(content, written[-1].content)
+
+    journal.apply(path, f"{sample.id} corrected", with_it)
+    return Fixed(bad, conversation, written[-1].line, written[-1].replaced, (*leaks, *_notes(bad, conversation)))
 
 
 def _rows(persona: Persona) -> list[Conversation]:
     from personatune.data.load import load_lenient
 
-    if not _content(persona.train_file).strip():
+    if not journal.content_of(persona.train_file).strip():
         return []
     return load_lenient(persona.train_file).conversations
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise from_os_error(error, f"reading {path.name}") from error
 
 
 def _refuse_what_must_not_be_learned(conversation: Conversation, rows: Sequence[Conversation]) -> None:
@@ -208,10 +203,11 @@ def _refuse_leaks(persona: Persona, conversation: Conversation, *, allowed: bool
     tested = [bool(find_leaks(suite, [_alone(prompt)])) for prompt in conversation.prompts]
     needed = len(tested) - tested.index(True)  # --prompt rewords from the end
     wordings = '--prompt "the same in other words"' + (f" ({needed} times: one for each turn)" if needed > 1 else "")
-    raise DataError(
+    raise StandsInSuiteError(
         f"what was answered is a test of the suite ({cases}): as training data it would be known by heart, and the "
         f"test would measure memory; {LEFT_OUT}",
         fix=f"{wordings}   or, knowing that evaluate will refuse that test: --allow-leak",
+        needed=needed,
     )
 
 

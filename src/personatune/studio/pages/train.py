@@ -1,0 +1,225 @@
+"""Train: the form that makes a run, what it would take, and the training while it goes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from personatune.charts.loss import Training, loss
+from personatune.errors import PersonatuneError
+from personatune.jobs.queue import Job
+from personatune.jobs.worker import command_line as process_line
+from personatune.persona import Persona
+from personatune.store.records import SampleFilter, SampleRecord
+from personatune.studio import forms
+from personatune.studio.live import live
+from personatune.studio.progress import TrainingNow, read_metrics, training_of
+from personatune.studio.rendering import command_line, page, part, text_of
+from personatune.studio.run_views import RunView, run_views
+from personatune.studio.sent import Sent, link
+from personatune.studio.standing import opened
+from personatune.studio.studio import Studio
+from personatune.studio.training_form import going_on_command, training_command, training_form
+
+router = APIRouter(prefix="/p/{persona}/train")
+_FORECAST_SECONDS = 90
+_forecasts: OrderedDict[str, dict[str, Any]] = OrderedDict()
+_forecasting = threading.Lock()
+
+
+@router.get("")
+def train(request: Request, persona: str) -> Response:
+    """The page."""
+    return _page(request, _open(request, persona), dict(request.query_params))
+
+
+@router.post("")
+def start(request: Request, persona: str, sent: Sent) -> Response:
+    """Put the training into the queue; it starts at once when nothing else runs."""
+    who = _open(request, persona)
+    try:
+        words = training_command(who, sent)
+    except ValidationError as error:
+        return _page(request, who, sent, faults=forms.faults(error))
+    except PersonatuneError as error:
+        return _page(request, who, sent, error=error)
+    _studio(request).queue.add(who.folder, words)
+    return RedirectResponse(f"{link(who)}/train#now", 303)
+
+
+@router.post("/go-on")
+def go_on(request: Request, persona: str, sent: Sent) -> Response:
+    """Go on with an interrupted run."""
+    who = _open(request, persona)
+    with opened(who) as store:
+        if store:
+            words = going_on_command(who, store.run(sent.get("run", "")).manifest)
+            _studio(request).queue.add(who.folder, words)
+    return RedirectResponse(f"{link(who)}/train#now", 303)
+
+
+@router.post("/estimate")
+def estimate(request: Request, persona: str, sent: Sent) -> Response:
+    """What the training would take, computed in a process of its own: the server loads no torch."""
+    who = _open(request, persona)
+    try:
+        words = [word for word in training_command(who, sent) if word != "--fresh"]
+        if "--votes" in words:
+            told = "learning from votes says what it takes when it begins"
+            return part(request, "estimate.html", found=None, told=told, command=command_line(words))
+        found = _forecast(who, [word for word in words if not word.startswith("--from=")])
+    except ValidationError as error:
+        return part(request, "estimate.html", found=None, told=" ".join(forms.faults(error).values()), command="")
+    except PersonatuneError as error:
+        return part(request, "estimate.html", found=None, told=error.what, command="")
+    told = str(found.pop("error", ""))
+    return part(request, "estimate.html", found=found or None, told=told, command=command_line(words))
+
+
+@router.get("/events")
+def events(request: Request, persona: str) -> Response:
+    """The training as it goes."""
+    who = _open(request, persona)
+
+    def look() -> dict[str, str]:
+        now = _now(request, who)
+        training = now["training"]
+        return {
+            "now": text_of(request, "training.html", who=who, **now),
+            "@chart": f"{training.run} {training.step} {training.heldout}" if training else "",
+        }
+
+    return live(request, look)
+
+
+@router.get("/loss.json")
+def loss_chart(request: Request, persona: str, run: str = "") -> Response:
+    """The loss of a run, the newest when none is named, as a chart."""
+    who = _open(request, persona)
+    training = training_of(who.folder)
+    names = [view.name for view in run_views(who)]
+    name = run if run in names else (training.run if training else names[0] if names else "")
+    steps = training.steps if training and training.run == name else None
+    metrics = read_metrics(who.runs_folder / name) if name else []
+    return JSONResponse(loss(Training(metrics, name, steps)))
+
+
+def _studio(request: Request) -> Studio:
+    studio: Studio = request.app.state.studio
+    return studio
+
+
+def _open(request: Request, name: str) -> Persona:
+    return _studio(request).workspace.open(name)
+
+
+def _page(
+    request: Request,
+    who: Persona,
+    sent: Mapping[str, str],
+    *,
+    faults: Mapping[str, str] = {},
+    error: PersonatuneError | None = None,
+) -> Response:
+    form = training_form(who, sent, _studio(request).workspace.folder)
+    try:
+        command = command_line(training_command(who, sent))
+    except (ValidationError, PersonatuneError):
+        command = command_line(["train", who.name])
+    return page(
+        request,
+        "train.html",
+        status=400 if faults or error else 200,
+        who=who,
+        form=form,
+        sent=sent,
+        faults=faults,
+        error=error,
+        command=command,
+        behind=any(field.name in faults for field in form.more),
+        **_now(request, who),
+    )
+
+
+def _now(request: Request, who: Persona) -> dict[str, Any]:
+    """What runs, waits and ended last of this persona's trainings."""
+    folder = who.folder.resolve()
+    jobs = _studio(request).queue.jobs()
+    own = [job for job in jobs if job.folder == folder and job.verb == "train"]
+    running = next((job for job in own if job.state == "running"), None)
+    training = training_of(who.folder)
+    views = run_views(who)
+    ended = own[-1] if own and not own[-1].is_open else None
+    return {
+        "training": training,
+        "running": running,
+        "waiting": [job for job in own if job.state == "waiting"],
+        "before": _before(jobs),
+        "ended": ended,
+        "probes": _probes(who, views[0].name) if views and not training else [],
+        "said": (_studio(request).queue.log(running.id, 1) or [""])[-1] if running else "",
+        "newest": _newest(views, training),
+        "run": training.run if training else views[0].name if views else "",
+    }
+
+
+def _probes(who: Persona, run: str) -> list[SampleRecord]:
+    """The first words of a run."""
+    with opened(who) as store:
+        return store.samples(SampleFilter(origin="probe", run=run))[:3] if store else []
+
+
+def _newest(views: list[RunView], training: TrainingNow | None) -> RunView | None:
+    """The newest run, when nothing trains."""
+    return views[0] if views and not training else None
+
+
+def _before(jobs: list[Job]) -> Mapping[int, int]:
+    """How many jobs come before each waiting one."""
+    open_jobs = [job for job in jobs if job.is_open]
+    return {job.id: place for place, job in enumerate(open_jobs)}
+
+
+def _forecast(who: Persona, words: list[str]) -> dict[str, Any]:
+    """The forecast of a training command, remembered while the conversations stay as they are."""
+    try:
+        key = json.dumps([str(who.folder.resolve()), words, who.train_file.stat().st_mtime_ns])
+    except OSError:
+        return {"error": f"{who.train_file.name} is not there yet"}
+    with _forecasting:  # one at a time: it measures the machine
+        if key not in _forecasts:
+            found = _ask_forecast(who, words)
+            if "error" in found:
+                return dict(found)
+            _forecasts[key] = found
+            while len(_forecasts) > 50:
+                _forecasts.popitem(last=False)
+        return dict(_forecasts[key])
+
+
+def _ask_forecast(who: Persona, words: list[str]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            process_line([*words, "--estimate", "--json", "--offline"]),
+            cwd=who.folder.resolve().parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_FORECAST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": "the model has to be unpacked first; the training itself says what it takes"}
+    if done.returncode:
+        return {"error": done.stderr.strip().rpartition("error: ")[2].splitlines()[0] if done.stderr.strip() else "?"}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,108 @@
+"""The server: a free port on this machine, the worker beside it, and the browser opened on the first page."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from personatune.errors import ResourceError, from_os_error
+from personatune.jobs.worker import Worker
+from personatune.studio.app import create_app
+from personatune.studio.security import Gate, read_token
+from personatune.studio.studio import Studio
+
+HOST = "127.0.0.1"
+_TRIED = 20
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the studio is served."""
+
+    port: int
+    """The port to listen on."""
+    strict: bool = False
+    """Whether another port will not do when that one is taken."""
+    browse: bool = True
+    """Whether to open the browser."""
+    first: str = "/"
+    """The first page."""
+    say: Callable[[str], None] = lambda _line: None
+    """Told the address once it answers."""
+
+
+def serve(studio: Studio, serving: Serving) -> None:
+    """Serve until Ctrl-C. Raises `ResourceError` when no port is free."""
+    listening = listen(serving.port, strict=serving.strict)
+    port = listening.getsockname()[1]
+    app = create_app(studio, Gate(port, read_token()))
+    url = f"http://{HOST}:{port}{serving.first}"
+    worker = Worker(studio.queue, personas=lambda: [one.folder for one in studio.workspace.personas()])
+    worker.start()
+
+    def ready() -> None:
+        serving.say(url)
+        if serving.browse:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    try:
+        _Server(app, ready).run(sockets=[listening])
+    finally:
+        worker.stop()
+        listening.close()
+
+
+def listen(port: int, *, strict: bool = False) -> socket.socket:
+    """A listening socket at `port` or, unless `strict`, the next free one."""
+    last: OSError | None = None
+    for candidate in [port] if strict else range(port, min(port + _TRIED, 65536)):
+        found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((HOST, candidate))
+            found.listen(128)
+            return found
+        except OSError as error:
+            found.close()
+            last = error
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise from_os_error(error, f"listening on port {candidate}") from error
+    raise ResourceError(f"port {port} is taken", fix="end what uses it, or choose another: --port 8899") from last
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it is ready, and tells open streams to end when it should go."""
+
+    def __init__(self, app: FastAPI, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="h11",
+                loop="asyncio",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._stopping, self._ready = app.state.stopping, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to go."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)

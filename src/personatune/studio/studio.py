@@ -1,0 +1,38 @@
+"""Studio: what every page works on, and the seams that tests put something else into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from personatune.generation.contestant import Contestant
+from personatune.jobs.queue import JobQueue
+from personatune.persona import Persona
+from personatune.studio.voices import OpenVoice, Voices
+from personatune.studio.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The workspace, the queue of long commands, and the voices in memory."""
+
+    workspace: Workspace
+    """The folder whose sub-folders are personas."""
+    queue: JobQueue
+    """Long commands, machine-wide."""
+    voices: Voices
+    """Contestants for chat and judging."""
+
+    @classmethod
+    def at(cls, folder: Path, *, open_voice: OpenVoice | None = None, jobs: Path | None = None) -> Studio:
+        """The studio of a workspace folder, or of the folder around a persona.
+
+        `open_voice` is what opens a contestant, `jobs` where the queue lies; tests give their own.
+        """
+        return cls(Workspace.at(folder), JobQueue(jobs), Voices(open_voice or _open_voice))
+
+
+def _open_voice(persona: Persona, which: str) -> Contestant:
+    from personatune.generation.contestants import open_contestant
+
+    return open_contestant(persona, which)

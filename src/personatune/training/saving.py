@@ -1,0 +1,36 @@
+"""What a run leaves to be used: `model/` with weights, tokenizer and generation config."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from personatune.models import tokenizer_files
+from personatune.models.device import Compute
+from personatune.training.job import Job
+
+if TYPE_CHECKING:
+    from personatune.models.load import Loaded
+    from personatune.models.vocabulary import Vocabulary
+
+
+def save(job: Job, trainee: Any, loaded: Loaded, compute: Compute, vocabulary: Vocabulary | None) -> None:
+    """Write `model/` whole: adapter or weights, tokenizer with its template, generation config with all stop ids."""
+    from transformers import GenerationConfig
+
+    tokenizer = loaded.tokenizer
+    staging, place = job.folder / "model.new", job.folder / "model"
+    shutil.rmtree(staging, ignore_errors=True)
+    trainee.save_model(staging, compute.torch_dtype)
+    tokenizer_files.save(tokenizer, staging)
+    if vocabulary is not None:
+        vocabulary.write(staging)
+    generation = GenerationConfig(  # type: ignore[no-untyped-call]
+        eos_token_id=list(loaded.stop_ids),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        do_sample=True,
+    )
+    generation.save_pretrained(staging)
+    shutil.rmtree(place, ignore_errors=True)
+    staging.rename(place)

@@ -1,0 +1,174 @@
+"""A page of another origin can neither read nor change anything."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from studio_address import TOKEN
+
+from personatune.studio.security import LARGEST_BODY, read_token
+
+PAGES = ["/", "/queue", "/queue/strip", "/p/robin", "/p/robin/train", "/p/robin/runs", "/static/studio.css"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:7789", "localhost.evil.example:7788", ""])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_foreign_host_reads_nothing(client: TestClient, robin: object, page: str, host: str) -> None:
+    answer = client.get(page, headers={"Host": host})
+
+    assert answer.status_code == 403
+    assert "robin" not in answer.text
+    assert TOKEN not in answer.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7788", "localhost:7788", "[::1]:7788"])
+def test_this_machine_s_own_names_are_let_in(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"Host": host, "Origin": f"http://{host}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "https://127.0.0.1:7788"},
+        {"Origin": "http://127.0.0.1:7789"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},  # another port of this machine
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+    ids=str,
+)
+def test_a_foreign_origin_reads_and_changes_nothing(
+    client: TestClient, folder: Path, robin: object, foreign: dict[str, str]
+) -> None:
+    for page in PAGES:
+        answer = client.get(page, headers=foreign)
+        assert answer.status_code == 403, page
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+    answer = client.post("/new", data={"name": "gull", "token": TOKEN}, headers=foreign)
+
+    assert answer.status_code == 403
+    assert not (folder / "gull").exists()
+
+
+def test_a_link_on_another_site_opens_a_page_and_changes_nothing(client: TestClient, folder: Path) -> None:
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    assert client.get("/", headers=followed).status_code == 200
+    assert client.post("/new", data={"name": "gull", "token": TOKEN}, headers=followed).status_code == 403
+    assert not (folder / "gull").exists()
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN.upper(), "ümlaut"])
+def test_a_change_without_the_token_is_refused(client: TestClient, folder: Path, token: str | None) -> None:
+    fields = {"name": "gull"} | ({"token": token} if token is not None else {})
+    assert client.post("/new", data=fields).status_code == 403
+    assert client.post("/new", data=fields, files={"file": b"x"}).status_code == 403
+    assert not (folder / "gull").exists()
+
+
+def test_the_token_counts_in_the_header_in_a_form_and_in_a_form_with_files(client: TestClient, folder: Path) -> None:
+    headers = {"X-Personatune-Token": TOKEN}
+
+    assert client.post("/new", data={"name": "one"}, headers=headers).status_code == 303
+    assert client.post("/new", data={"name": "two", "token": TOKEN}).status_code == 303
+    assert client.post("/new", data={"name": "three", "token": TOKEN}, files={"file": b"x"}).status_code == 303
+    assert sorted(path.name for path in folder.iterdir()) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "text/html", "application/x-www-form-urlencodedx"])
+def test_only_the_types_of_forms_and_of_our_pages_are_read(client: TestClient, kind: str) -> None:
+    answer = client.post("/new", content=f"name=x&token={TOKEN}", headers={"Content-Type": kind})
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_huge_body_is_refused_whether_or_not_it_says_its_length(client: TestClient, said: bool) -> None:
+    body = b"name=" + b"x" * (LARGEST_BODY + 1)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Personatune-Token": TOKEN}
+
+    assert client.post("/new", content=body if said else iter([body]), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_every_method_that_changes_asks_for_the_token(client: TestClient, method: str) -> None:
+    assert client.request(method, "/p/robin").status_code == 403
+
+
+@pytest.mark.parametrize("page", ["/", "/nothing-here", "/static/studio.js"])
+def test_every_answer_forbids_what_a_page_need_not_do(client: TestClient, page: str) -> None:
+    headers = client.get(page).headers
+    policy = headers["content-security-policy"]
+
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
+
+
+def test_no_template_needs_what_the_policy_forbids() -> None:
+    import personatune.studio.rendering as rendering
+
+    for path in (rendering.HERE / "templates").rglob("*.html"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\son\w+=|hx-on|javascript:", text), path.name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../secret", "..%2fsecret", "%2e%2e", ".hidden", "secret%00", "C:\\x", "robin/../../secret", "a" * 5000],
+)
+def test_no_name_leads_out_of_the_workspace(client: TestClient, robin: object, folder: Path, name: str) -> None:
+    secret = folder.parent / "secret"
+    secret.mkdir()
+    (secret / "persona.toml").write_text('name = "Told To Nobody"\n', "utf-8")
+
+    for page in (f"/p/{name}", f"/p/{name}/runs", f"/p/{name}/train"):
+        answer = client.get(page)
+        assert answer.status_code in (404, 200, 307)
+        assert "Told To Nobody" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["../gull", "a/b", "", "..", ".x", "-x", "a\\b", "x\0y", "con:1", "a" * 101])
+def test_no_persona_is_made_elsewhere(client: TestClient, folder: Path, name: str) -> None:
+    before = {path for path in folder.parent.rglob("*") if "jobs" not in path.parts}
+    answer = client.post("/new", data={"name": name, "token": TOKEN})
+
+    assert answer.status_code == 400
+    assert {path for path in folder.parent.rglob("*") if "jobs" not in path.parts} == before
+
+
+def test_the_token_is_made_once_and_is_this_user_s_alone(tmp_path: Path) -> None:
+    token = read_token(tmp_path)
+    path = tmp_path / "studio-token"
+
+    assert len(token) >= 32
+    assert read_token(tmp_path) == token
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    read_token(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_damaged_token_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "studio-token").write_bytes(b"\xff\n")
+
+    token = read_token(tmp_path)
+
+    assert len(token) >= 32
+    assert read_token(tmp_path) == token
+
+
+def test_a_way_back_never_leads_elsewhere(client: TestClient, studio: object, robin: object) -> None:
+    for back in ("//evil.example", "http://evil.example", "/\\evil.example", "/\r\nSet-Cookie: a=b"):
+        number = studio.queue.add(robin.folder, ["train", "robin"]).id  # type: ignore[attr-defined]
+        answer = client.post(f"/queue/{number}/remove", data={"back": back, "token": TOKEN})
+        assert answer.headers["location"] == "/queue"

@@ -1,0 +1,89 @@
+"""Every page: readable by everybody, in light and dark, at a desk and on a phone, quiet, and asking nobody but us."""
+
+from __future__ import annotations
+
+import pytest
+from places import PAGES
+from playwright.sync_api import Browser
+from studio_process import StudioProcess
+from watching import WATCH, Watched, grave_findings, too_wide
+
+from conftest import StartStudio
+
+WIDTHS = {"desk": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def looked_at(filled_once, tmp_path_factory):
+    """One studio for all pages; nothing here changes anything."""
+    import shutil
+
+    folder = shutil.copytree(filled_once, tmp_path_factory.mktemp("looked") / "workspace")
+    studio = StudioProcess(folder, tmp_path_factory.mktemp("home")).start()
+    yield studio
+    studio.stop()
+    assert not studio.faults, "".join(studio.told)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_suits_everybody_everywhere(name: str, looked_at: StudioProcess, browser: Browser):
+    """At a desk and on a phone, light and dark: no error, no foreign request, no shift, no overflow, nothing grave."""
+    wrong: list[str] = []
+    for width, (across, down) in WIDTHS.items():
+        context = browser.new_context(viewport={"width": across, "height": down}, color_scheme="light")
+        context.add_init_script(WATCH)
+        watched = Watched(context.new_page())
+        page = watched.open(looked_at.url + PAGES[name])
+        seen = [*too_wide(page), *watched.elsewhere(looked_at.url)]
+        if (shift := page.evaluate("window.shifted")) > 0.1:
+            seen.append(f"layout shift {shift:.2f}: {page.evaluate('window.shifts')}")
+        seen += grave_findings(page)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(200)
+        seen += [f"dark: {finding}" for finding in grave_findings(page)]
+        seen += [error for error in watched.errors if not (name == "not-there" and "404" in error)]
+        wrong += [f"{width}: {one}" for one in seen]
+        context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_can_be_changed_and_stays(scheme: str, looked_at: StudioProcess, browser: Browser):
+    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    ground = "() => getComputedStyle(document.documentElement).backgroundColor"
+    page.goto(f"{looked_at.url}/p/pip")
+    before = page.evaluate(ground)
+    page.locator(".side-tools [data-theme-toggle]").click()
+    changed = page.evaluate(ground)
+    page.goto(f"{looked_at.url}/p/pip/data")
+
+    assert changed != before
+    assert page.evaluate(ground) == changed
+    context.close()
+
+
+def test_every_link_of_every_page_leads_somewhere(looked_at: StudioProcess, watched: Watched):
+    seen: dict[str, str] = {}
+    for place in PAGES.values():
+        page = watched.open(looked_at.url + place)
+        for link in page.eval_on_selector_all("a[href]", "links => links.map((one) => one.href)"):
+            if link.startswith(looked_at.url):
+                seen.setdefault(link.split("#")[0], place)
+    assert len(seen) > 40
+    broken = [
+        f"{link} on {place}: {answer.status}"
+        for link, place in seen.items()
+        if not (answer := watched.page.request.get(link, max_redirects=5)).ok and "/nobody" not in link
+    ]
+    assert broken == []
+
+
+def test_without_a_studio_a_page_says_so(start_studio: StartStudio, filled, watched: Watched):
+    studio = start_studio(filled)
+    page = watched.open(f"{studio.url}/p/pip/data")
+    studio.kill()
+    page.fill("#q", "bun")
+    page.locator("#problems .problem").wait_for()
+
+    assert "personatune studio" in page.locator("#problems").inner_text()
