@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from personatune.cli.voice import EngineChoice, Wish
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 
@@ -20,6 +21,7 @@ def chat(
     parameters: Annotated[GenerationParams, Parameter(name="*")] = GenerationParams(),  # noqa: B008
     model: str | None = None,
     device: DeviceChoice = "auto",
+    engine: EngineChoice = "auto",
 ) -> int:
     """Talk to a run or to the untrained model; type /help inside. Every reply is kept with its seed.
 
@@ -31,7 +33,10 @@ def chat(
         The base model of pip@base and pip@prompted.
     device
         Where to compute; auto takes cuda, then mps, then cpu.
+    engine
+        What computes on the cpu: onnx is quick, starts soon, has 8-bit weights and is made at the first chat; torch
+        computes as evaluations do. auto takes onnx where it can be had.
     """
     from personatune.cli import chat_loop
 
-    return chat_loop.run(contestant, parameters, model=model, device=device)
+    return chat_loop.run(contestant, parameters, Wish(model, device, engine))

@@ -16,7 +16,7 @@ def export(
     run: str,
     /,
     *,
-    to: Literal["gguf", "ollama", "hf"],
+    to: Literal["gguf", "ollama", "onnx", "hf"],
     quantization: str | None = None,
     output: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -32,9 +32,11 @@ def export(
     run
         As in pip@r1; pip alone means its newest run.
     to
-        gguf (llama.cpp and what is built on it), ollama (the same with a Modelfile), hf (transformers).
+        gguf (llama.cpp and what is built on it), ollama (the same with a Modelfile), onnx (onnxruntime, and pages with
+        Transformers.js), hf (transformers).
     quantization
-        How weights are kept. gguf and ollama: q8 unless told otherwise, or f16, bf16, f32; hf: bf16, or f32.
+        How weights are kept. gguf and ollama: q8 unless told otherwise, or f16, bf16, f32; onnx: q8, or f32;
+        hf: bf16, or f32.
     output
         The folder to write; left out, one in exports/ of the persona's folder.
     json_

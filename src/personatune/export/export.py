@@ -27,7 +27,7 @@ from personatune.store.store import Store
 if TYPE_CHECKING:
     from personatune.export.parity import Parity
 
-TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama"}
+TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama", "onnx": "onnx"}
 """What stands after `--to`, and the module of this package whose `TARGET` writes it."""
 MANIFEST = "export.json"
 _STATE = ".state.json"

@@ -272,6 +272,14 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
     )
 
 
+def divergence(model: Speaker, candidate: Speaker, scored: Sequence[tuple[list[int], list[int]]]) -> float:
+    """The mean Kullback-Leibler divergence in nats at the positions (second) of some token ids (first)."""
+    figures = _Divergence()
+    for ids, positions in scored:
+        figures.take(model.logits(ids, positions), candidate.logits(ids, positions), None)
+    return figures.kl
+
+
 class _Divergence:
     """Divergence, agreement and loss, added up over positions."""
 

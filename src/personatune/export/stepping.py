@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from personatune.data.render import prompt_ids
 from personatune.generation.engine import Request
+from personatune.generation.sampling import Chance, Draw, next_tokens
 
 if TYPE_CHECKING:
     from personatune.export.reference import TorchModel
@@ -49,18 +50,14 @@ def stopped(model: Stepper, requests: Sequence[Request], run: TorchModel, spared
 
 
 def _stops(model: Stepper, request: Request, run: TorchModel, spared: set[int]) -> bool:
-    import torch
-
-    from personatune.generation.sampling import Draw, generator, next_tokens
-
     params, stops = request.params, run.stop_ids
-    chance = generator(params.seed)
+    chance = Chance(params.seed)
     prompt = prompt_ids(run.tokenizer, request.messages)
     logits, new = model.read(prompt), list[int]()
     while True:
         seen = [] if params.repetition_penalty == 1 else [token for token in (*prompt, *new) if token not in spared]
         forbidden = stops if len(new) < params.min_new_tokens else ()
-        (token,) = next_tokens(torch.from_numpy(logits)[None], [Draw(params, chance, seen, forbidden)])
+        (token,) = next_tokens(logits[None], [Draw(params, chance, seen, forbidden)])
         new.append(token)
         if token in stops:
             return True

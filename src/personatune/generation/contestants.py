@@ -15,6 +15,7 @@ from personatune.errors import ModelError, PersonaError, RunError, UsageError
 from personatune.files import content_hash
 from personatune.generation import chosen
 from personatune.generation.contestant import Contestant
+from personatune.generation.engine import Engine
 from personatune.generation.params import GenerationParams
 from personatune.models.device import Compute
 from personatune.models.gguf_file import Stage
@@ -68,32 +69,45 @@ class Opening:
     """The base model of untrained contestants; left out, the newest run's, or the persona's own choice."""
     on_stage: Stage = lambda _what, _fraction: None
     """Told when a model has to be prepared first."""
+    fast: Path | None = None
+    """The folder of the contestant's fast engine; None for torch."""
 
 
 def open_contestant(persona: Persona, which: str, opening: Opening | None = None) -> Contestant:
     """Load a contestant that `check` has accepted; without an `opening`, as the machine suggests."""
-    from personatune.generation.local import LocalEngine
-    from personatune.models.load import load_base, load_run
-
     params = params_of(persona, which)  # before anything slow
     opening = opening or default_opening()
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
-        folder = persona.runs_folder / run
-        made = manifest.read(folder)
-        system_prompt = made.get("system_prompt")
-        loaded = load_run(_base_of(made, opening.on_stage), folder / "model", opening.compute)
-    else:
-        source = resolve(opening.model or untrained_model(persona), opening.on_stage)
-        loaded = load_base(source, opening.compute)
+        system_prompt = manifest.read(persona.runs_folder / run).get("system_prompt")
     return Contestant(
         name=f"{persona.name}@{which}",
-        engine=LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids),
+        engine=_fast_engine(opening.fast) if opening.fast else _torch_engine(persona, which, opening),
         params=params,
         system_prompt=system_prompt,
         run=run,
     )
+
+
+def _fast_engine(folder: Path) -> Engine:
+    from personatune.generation.onnx import open_engine
+
+    return open_engine(folder)
+
+
+def _torch_engine(persona: Persona, which: str, opening: Opening) -> Engine:
+    from personatune.generation.local import LocalEngine
+    from personatune.models.load import load_base, load_run
+
+    if _RUN.fullmatch(which):
+        folder = persona.runs_folder / which
+        source = _base_of(manifest.read(folder), opening.on_stage)
+        loaded = load_run(source, folder / "model", opening.compute)
+    else:
+        source = resolve(opening.model or untrained_model(persona), opening.on_stage)
+        loaded = load_base(source, opening.compute)
+    return LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids)
 
 
 def _base_of(made: dict[str, Any], on_stage: Stage) -> ModelSource:

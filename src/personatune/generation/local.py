@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from personatune.data.render import prompt_ids
-from personatune.errors import UsageError
 from personatune.generation.engine import Request, Sample
-from personatune.generation.sampling import Draw, generator, next_tokens
+from personatune.generation.reply import Reply, Speech, in_pieces
+from personatune.generation.sampling import next_tokens
 
 MIN_ROWS = 8
 MAX_ROWS = 32
@@ -30,12 +30,14 @@ PAD_TO = 32
 class LocalEngine:
     """Generates with a causal model of transformers and its tokenizer, which holds a chat template."""
 
+    name = "torch"
+
     def __init__(self, model: Any, tokenizer: Any, stop_ids: Sequence[int]) -> None:
         self._model = model.eval()
-        self.tokenizer = tokenizer
-        self.stop_ids = tuple(stop_ids)
+        self.tokenizer, self.stop_ids = tokenizer, tuple(stop_ids)
         self.context = int(model.config.get_text_config().max_position_embeddings)
         """The most tokens that prompt and reply may have together."""
+        self._speech = Speech(tokenizer, self.stop_ids, self.context)
 
     def generate(
         self, requests: Sequence[Request], *, on_sample: Callable[[int, Sample], None] | None = None
@@ -44,8 +46,8 @@ class LocalEngine:
         samples: dict[int, Sample] = {}
         for batch in self._batches(requests):
             for reply in self._decode(batch):
-                if isinstance(reply, _Reply):
-                    samples[reply.index] = reply.sample(self)
+                if isinstance(reply, Reply):
+                    samples[reply.index] = reply.sample()
                     if on_sample:
                         on_sample(reply.index, samples[reply.index])
         return [samples[i] for i in range(len(requests))]
@@ -53,39 +55,17 @@ class LocalEngine:
     def stream(self, request: Request) -> Iterator[str | Sample]:
         """Yield text as soon as whole characters are known, then the sample."""
         (batch,) = self._batches([request])
-        shown = ""
-        for event in self._decode(batch):
-            if isinstance(event, _Reply):
-                sample = event.sample(self)
-                yield sample.reply[len(shown) :]
-                yield sample
-                return
-            text = self.text(batch[0].new)
-            # Hold back an unfinished character, and white space that the finished reply would strip.
-            if not text.endswith("\ufffd") and text.startswith(shown) and len(text) > len(shown):
-                yield text[len(shown) :]
-                shown = text
-
-    def text(self, token_ids: Sequence[int]) -> str:
-        """The words of a reply; control tokens inside it stay visible, since they are a fault to see."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False)).strip()
+        return in_pieces(batch[0], self._decode(batch))
 
     def prompt_length(self, request: Request) -> int:
         """How many tokens the conversation so far takes."""
         return len(prompt_ids(self.tokenizer, request.messages))
 
-    def _batches(self, requests: Sequence[Request]) -> list[list[_Reply]]:
-        groups: dict[int, list[_Reply]] = defaultdict(list)
+    def _batches(self, requests: Sequence[Request]) -> list[list[Reply]]:
+        groups: dict[int, list[Reply]] = defaultdict(list)
         for index, request in enumerate(requests):
-            ids = prompt_ids(self.tokenizer, request.messages)
-            room = self.context - len(ids)
-            if room < 1:
-                raise UsageError(
-                    f"the conversation has {len(ids)} tokens; this model reads {self.context}",
-                    fix="shorten the last message, or leave out earlier turns",
-                )
-            padded = -(-len(ids) // PAD_TO) * PAD_TO
-            groups[padded].append(_Reply(index, request, ids, min(request.params.max_new_tokens, room)))
+            reply = self._speech.begin(request, index)
+            groups[-(-len(reply.prompt) // PAD_TO) * PAD_TO].append(reply)
         batches = []
         for _, group in sorted(groups.items()):
             # Replies of one prompt stay together (it is read once); short limits do not wait for long ones.
@@ -94,7 +74,7 @@ class LocalEngine:
         return batches
 
     @torch.inference_mode()
-    def _decode(self, batch: list[_Reply]) -> Iterator[_Reply | None]:
+    def _decode(self, batch: list[Reply]) -> Iterator[Reply | None]:
         """Advance all replies token by token; yield None after each step and every reply when it is finished."""
         padded = -(-len(batch[0].prompt) // PAD_TO) * PAD_TO
         cache, logits = self._read_prompts(batch, padded)
@@ -103,15 +83,16 @@ class LocalEngine:
         for row, reply in enumerate(batch):
             mask[row, padded - len(reply.prompt) :] = 1
         cache, mask, logits = _grow(cache, mask, logits)
-        alive: list[_Reply | None] = [*batch, *[None] * (len(mask) - len(batch))]
+        alive: list[Reply | None] = [*batch, *[None] * (len(mask) - len(batch))]
         while True:
             tokens = torch.zeros(len(alive), 1, dtype=torch.int64)
             at_work = [(row, live) for row, live in enumerate(alive) if live is not None]
             rows = [row for row, _ in at_work]
-            drawn = next_tokens(logits[rows], [live.draw(self.stop_ids) for _, live in at_work])
+            scores = logits[rows].to("cpu", torch.float32).numpy()
+            drawn = next_tokens(scores, [live.draw() for _, live in at_work])
             for (row, live), token in zip(at_work, drawn, strict=True):
                 tokens[row] = token
-                live.take(token, self.stop_ids)
+                live.take(token)
                 if live.finished:
                     alive[row] = None
                     yield live
@@ -134,7 +115,7 @@ class LocalEngine:
                 use_cache=True,
             ).logits[:, -1]
 
-    def _read_prompts(self, batch: list[_Reply], padded: int) -> tuple[Any, Tensor]:
+    def _read_prompts(self, batch: list[Reply], padded: int) -> tuple[Any, Tensor]:
         """Run each distinct prompt once, alone; return one cache with a row for every reply, and its logits."""
         device = self._model.device
         distinct = {tuple(reply.prompt): None for reply in batch}
@@ -161,42 +142,6 @@ class LocalEngine:
         rows = torch.tensor([place[tuple(reply.prompt)] for reply in batch], device=device)
         cache.batch_select_indices(rows)
         return cache, torch.cat(logits)[rows]
-
-
-class _Reply:
-    """One reply on its way."""
-
-    def __init__(self, index: int, request: Request, prompt: list[int], limit: int) -> None:
-        self.index, self.request, self.prompt, self.limit = index, request, prompt, limit
-        self.new: list[int] = []
-        self.finished = False
-        self.stopped = False
-        self._chance = generator(request.params.seed)
-
-    def draw(self, stop_ids: Sequence[int]) -> Draw:
-        """How the next token is drawn."""
-        params = self.request.params
-        seen: Sequence[int] = ()
-        if params.repetition_penalty != 1:  # never on stop tokens: earlier turns would keep this one from ending
-            seen = [token for token in (*self.prompt, *self.new) if token not in stop_ids]
-        forbidden = stop_ids if len(self.new) < params.min_new_tokens else ()
-        return Draw(params, self._chance, seen, forbidden)
-
-    def take(self, token: int, stop_ids: Sequence[int]) -> None:
-        """Add `token`, and note whether it ends the reply."""
-        self.new.append(token)
-        self.stopped = token in stop_ids
-        self.finished = self.stopped or len(self.new) >= self.limit
-
-    def sample(self, engine: LocalEngine) -> Sample:
-        words = self.new[:-1] if self.stopped else self.new
-        return Sample(
-            messages=self.request.messages,
-            reply=engine.text(words),
-            finish_reason="stop" if self.stopped else "length",
-            token_ids=tuple(self.new),
-            params=self.request.params,
-        )
 
 
 def _grow(cache: Any, mask: Tensor, logits: Tensor) -> tuple[Any, Tensor, Tensor]:

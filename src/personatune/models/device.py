@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from personatune.errors import ResourceError
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 DeviceChoice = Literal["auto", "cuda", "mps", "cpu"]
 DtypeChoice = Literal["auto", "bf16", "fp32"]
+_GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvmap")
+"""What Linux shows of graphics cards that torch computes on: Nvidia's, AMD's, Windows' through WSL, Jetson's."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ def choose(device: DeviceChoice = "auto", dtype: DtypeChoice = "auto") -> Comput
         return Compute("cpu", dtype, f"{_threads()}; {dtype} as asked")
     chosen, why = _cpu_dtype()
     return Compute("cpu", chosen, f"{_threads()}; {why}")
+
+
+def may_have_gpu() -> bool:
+    """Whether torch could find a GPU here, without loading torch; when in doubt, True."""
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        if metadata.version("torch").endswith("+cpu"):
+            return False
+    except metadata.PackageNotFoundError:
+        return False
+    return platform.system() != "Linux" or any(Path(place).exists() for place in _GPUS)
 
 
 def _dtype(asked: DtypeChoice, native: bool, why: str) -> tuple[Literal["bf16", "fp32"], str]:

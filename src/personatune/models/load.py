@@ -42,6 +42,19 @@ def load_tokenizer(source: ModelSource, folder: Path | None = None) -> Any:
     return chat_template.ensure(tokenizer, source.model_type)
 
 
+def load_words(source: ModelSource) -> tuple[Any, tuple[int, ...]]:
+    """The tokenizer of an untrained model, with a chat template, and every token that ends a reply."""
+    from transformers import AutoConfig, GenerationConfig
+
+    tokenizer = load_tokenizer(source)
+    with _plain_errors(source):
+        if (source.folder / "generation_config.json").is_file():
+            generation = GenerationConfig.from_pretrained(source.folder)
+        else:
+            generation = GenerationConfig.from_model_config(AutoConfig.from_pretrained(source.folder))
+    return tokenizer, render.stop_ids(tokenizer, generation.eos_token_id)
+
+
 def load_base(source: ModelSource, compute: Compute) -> Loaded:
     """The untrained model."""
     tokenizer = load_tokenizer(source)

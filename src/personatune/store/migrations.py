@@ -232,11 +232,17 @@ def _add_to_view(db: Database, view: str, select: str) -> None:
     db.conn.execute(f"{found[0]} UNION ALL {select}")
 
 
+def m005_engines(db: Database) -> None:
+    """Which engine computed a reply: its weights have 8 bits in one and 16 or 32 in the other."""
+    db.conn.execute("ALTER TABLE samples ADD COLUMN engine TEXT")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     m001_data_runs_evaluations_samples,
     m002_sweeps_and_origins,
     m003_judgings,
     m004_artefacts,
+    m005_engines,
 )
 """In the order they are applied. Append only: a store in use has the earlier ones already."""
 

@@ -184,6 +184,8 @@ class SampleRecord(_Record):
     """The generation parameters."""
     seed: int = Field(0, ge=-(2**63), lt=2**63)
     """The seed it was drawn with."""
+    engine: Text | None = None
+    """What computed it, where more than one could have: `onnx` or `torch`."""
     parent: Text | None = None
     """The sample before it: the turn it follows, or the reply it tries again."""
 
