@@ -13,9 +13,10 @@ from personatune.persona import Persona
 from personatune.studio.app import create_app
 from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
+from personatune.studio.voices import Tell
 
 
-def voice(persona: Persona, which: str) -> Contestant:
+def voice(persona: Persona, which: str, _tell: Tell) -> Contestant:
     """Answers so that only a test can hear who it is."""
     return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda request: f"{which} {request.params.seed}."))
 

@@ -18,10 +18,11 @@ from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.studio.server import Serving, serve
 from personatune.studio.studio import Studio
+from personatune.studio.voices import Tell
 
 
 def main(workspace: str, port: str, slower: str = "0") -> None:
-    def opened(persona: Persona, which: str) -> Contestant:
+    def opened(persona: Persona, which: str, _tell: Tell) -> Contestant:
         found = open_scripted(persona, which)
         if which != "r1" or not float(slower):
             return found

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from personatune.cli.voice import EngineChoice, Wish
+from personatune.export.voice import EngineChoice, Wish
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 

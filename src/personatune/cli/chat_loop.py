@@ -12,15 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from personatune import files
-from personatune.cli import voice
-from personatune.cli.console import out
+from personatune.cli.console import err, out
 from personatune.cli.editor import edit
 from personatune.cli.fix import about, changed
 from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
-from personatune.cli.voice import Wish
 from personatune.errors import PersonatuneError, UsageError
 from personatune.evaluation import fixing
+from personatune.export import voice
+from personatune.export.voice import Listener, Wish
 from personatune.generation.contestants import check
 from personatune.generation.engine import Sample
 from personatune.generation.keeping import keep_reply
@@ -28,13 +28,15 @@ from personatune.generation.params import GenerationParams
 from personatune.generation.talk import Talk
 from personatune.persona import Persona
 from personatune.terminal import chat_view
+from personatune.terminal.training_progress import StageProgress
 
 
 def run(reference: str, parameters: GenerationParams, wish: Wish) -> int:
     """Chat until /quit, the end of input or Ctrl-D; return the exit code."""
     persona, which = parse(reference, adopt=True)
     which = check(persona, which)
-    contestant = voice.opened(persona, which, wish)
+    with StageProgress(err()) as stages:
+        contestant = voice.opened(persona, which, wish, Listener(stages, stages.say))
     talk = Talk(
         contestant,
         _over(contestant.params, parameters.model_dump(include=parameters.model_fields_set)),

@@ -280,8 +280,12 @@ class Chats:
         """One side with its reply. The voice is ours alone meanwhile."""
         side = chat.sides[number]
         if not self._voices.is_open(persona, side.which):
-            answering.tell("loading", side=number, which=side.which)
-        with self._voices.voice(persona, side.which) as contestant:
+            answering.tell("loading", side=number, doing=f"loading {side.which}")
+
+        def tell(doing: str) -> None:
+            answering.tell("loading", side=number, doing=doing)
+
+        with self._voices.voice(persona, side.which, tell) as contestant:
             answering.tell("begins", side=number)
             began = time.monotonic()
             talk = Talk(

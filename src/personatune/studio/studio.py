@@ -8,7 +8,7 @@ from pathlib import Path
 from personatune.generation.contestant import Contestant
 from personatune.jobs.queue import JobQueue
 from personatune.persona import Persona
-from personatune.studio.voices import OpenVoice, Voices
+from personatune.studio.voices import OpenVoice, Tell, Voices
 from personatune.studio.workspace import Workspace
 
 
@@ -21,7 +21,9 @@ class Studio:
     queue: JobQueue
     """Long commands, machine-wide."""
     voices: Voices
-    """Contestants for chat and judging."""
+    """Contestants that answer as evaluations do, for judging."""
+    talkers: Voices
+    """Contestants for chat: through the fast engine where there is no GPU, as in the terminal."""
 
     @classmethod
     def at(cls, folder: Path, *, open_voice: OpenVoice | None = None, jobs: Path | None = None) -> Studio:
@@ -29,10 +31,17 @@ class Studio:
 
         `open_voice` is what opens a contestant, `jobs` where the queue lies; tests give their own.
         """
-        return cls(Workspace.at(folder), JobQueue(jobs), Voices(open_voice or _open_voice))
+        voices, talkers = Voices(open_voice or _open_voice), Voices(open_voice or _open_talker)
+        return cls(Workspace.at(folder), JobQueue(jobs), voices, talkers)
 
 
-def _open_voice(persona: Persona, which: str) -> Contestant:
+def _open_voice(persona: Persona, which: str, _tell: Tell) -> Contestant:
     from personatune.generation.contestants import open_contestant
 
     return open_contestant(persona, which)
+
+
+def _open_talker(persona: Persona, which: str, tell: Tell) -> Contestant:
+    from personatune.export import voice
+
+    return voice.opened(persona, which, voice.Wish(), voice.Listener(lambda what, _fraction: tell(what), tell))

@@ -15,7 +15,9 @@ from personatune.generation.contestants import params_of, run_names
 from personatune.generation.params import GenerationParams
 from personatune.persona import Persona
 
-OpenVoice = Callable[[Persona, str], Contestant]
+Tell = Callable[[str], None]
+"""Told what is being done while a contestant is opened."""
+OpenVoice = Callable[[Persona, str, Tell], Contestant]
 _Key = tuple[Path, str]
 _WEIGHTS = ("adapter_model.safetensors", "adapter_config.json", "model.safetensors", "config.json")
 
@@ -39,15 +41,16 @@ class Voices:
         self._lock = threading.Lock()
 
     @contextmanager
-    def voice(self, persona: Persona, which: str) -> Iterator[Contestant]:
+    def voice(self, persona: Persona, which: str, tell: Tell = lambda _what: None) -> Iterator[Contestant]:
         """The contestant `which` (`r3`, `base`, `prompted`) of a persona, for this thread alone while the block runs.
 
-        It is opened anew when the run was trained again, and answers with the parameters that are chosen now.
+        `tell` hears what is being done until then. The contestant is opened anew when the run was trained again, and
+        answers with the parameters that are chosen now.
         Raises what opening raises.
         """
         place = self._place((persona.folder.resolve(), which))
         with place.lock:
-            yield self._filled(place, persona, which)
+            yield self._filled(place, persona, which, tell)
 
     def opened(self) -> list[str]:
         """What is in memory, the latest used last, as `pip@r3`."""
@@ -77,12 +80,12 @@ class Voices:
             gc.collect()
         return place
 
-    def _filled(self, place: _Voice, persona: Persona, which: str) -> Contestant:
+    def _filled(self, place: _Voice, persona: Persona, which: str, tell: Tell) -> Contestant:
         weights = _weights(persona, which)
         if place.contestant is None or place.weights != weights:
             place.contestant = None  # before the next is loaded: two would not fit
             place.params = params_of(persona, which)
-            place.contestant = self._open(persona, which)
+            place.contestant = self._open(persona, which, tell)
             place.weights = weights
         params = params_of(persona, which)
         if params != place.params:

@@ -36,6 +36,10 @@ class StageProgress:
         """Show that `what` is being done, and the share of the preparation that is behind us, 0 to 1."""
         self._stages.show(what, fraction)
 
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._area.say(text, "dim")
+
 
 class TrainingProgress:
     """Shows the events of a training: `with TrainingProgress(console) as listen: train(..., listen)`."""

@@ -15,6 +15,7 @@ from personatune.persona import Persona
 from personatune.studio.app import create_app
 from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
+from personatune.studio.voices import Tell
 
 
 @pytest.fixture
@@ -42,5 +43,5 @@ def robin(studio: Studio) -> Persona:
     return studio.workspace.new("robin")
 
 
-def scripted_voice(persona: Persona, which: str) -> Contestant:
+def scripted_voice(persona: Persona, which: str, _tell: Tell) -> Contestant:
     return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda request: f"{which} heard you"))

@@ -19,6 +19,7 @@ from personatune.persona import Persona
 from personatune.studio.app import create_app
 from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
+from personatune.studio.voices import Tell
 
 TOKEN = "t" * 40
 HOSTILE = "<script>alert(1)</script> **bold** &amp; &lt;b&gt; \u202eesrever\u202c {{ 7*7 }} \u0007"
@@ -52,7 +53,7 @@ def pages(folder: Path, rows: list[Any], answer: Callable[[Request], str] = lamb
     lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
     (folder / "train.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
-    def opened(persona: Persona, which: str) -> Contestant:
+    def opened(persona: Persona, which: str, _tell: Tell) -> Contestant:
         run = which if re.fullmatch(r"r\d+", which) else None
         return Contestant(f"{persona.name}@{which}", ScriptedEngine(answer), params_of(persona, which), run=run)
 

@@ -19,7 +19,7 @@ from personatune.generation.engine import Request, Sample
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.of_persona import open_store
-from personatune.studio.voices import Voices
+from personatune.studio.voices import Tell, Voices
 
 ROWS = [exchange(f"question {n}", f"Answer number {n}, said plainly.") for n in range(30)]
 
@@ -135,14 +135,14 @@ class Endless:
 
 def with_engine(odd: Pages, engine: Any) -> None:
     state = odd.client.app.state  # type: ignore[attr-defined]
-    before = state.studio.voices._open
+    before = state.studio.talkers._open
 
-    def opened(persona: Persona, which: str) -> Any:
+    def opened(persona: Persona, which: str, tell: Tell) -> Any:
         if isinstance(engine, Exception):
             raise engine
-        return replace(before(persona, which), engine=engine)
+        return replace(before(persona, which, tell), engine=engine)
 
-    state.studio = replace(state.studio, voices=Voices(opened))
+    state.studio = replace(state.studio, talkers=Voices(opened))
     if hasattr(state, "chats"):
         del state.chats
 
@@ -178,20 +178,20 @@ def test_a_stop_while_the_model_is_loaded_counts_when_it_is(odd: Pages):
     where = begin(odd)
     loaded = threading.Event()
     state = odd.client.app.state  # type: ignore[attr-defined]
-    before = state.studio.voices._open
+    before = state.studio.talkers._open
 
-    def opened(persona: Persona, which: str) -> Any:
+    def opened(persona: Persona, which: str, tell: Tell) -> Any:
         loaded.wait(20)
-        return before(persona, which)
+        return before(persona, which, tell)
 
-    state.studio = replace(state.studio, voices=Voices(opened))
+    state.studio = replace(state.studio, talkers=Voices(opened))
     del state.chats
     odd.post(f"{where}/say", {"text": "x"})
     chats = state.chats
     assert chats.stop(odd.persona, where.rpartition("/")[2], wait=0.05).over is False
     assert "as soon as the model is loaded" in odd.get(f"{where}/talk")
     loaded.set()
-    assert events(odd, where)[0] == ("loading", {"side": 0, "which": "r1"})
+    assert events(odd, where)[0] == ("loading", {"side": 0, "doing": "loading r1"})
     assert "Stopped" in odd.get(f"{where}/talk")
     assert len(samples(odd)) == 1
 

@@ -30,6 +30,7 @@ from personatune.store.store import Store
 from personatune.studio.app import create_app
 from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
+from personatune.studio.voices import Tell
 
 HX = {"hx-request": "true", "x-personatune-token": TOKEN}
 NASTY = (
@@ -68,7 +69,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def client(persona, said, tmp_path, clock):
-    def voice(_persona: Persona, which: str) -> Contestant:
+    def voice(_persona: Persona, which: str, _tell: Tell) -> Contestant:
         return Contestant(f"wren@{which}", ScriptedEngine(lambda request: said[which](request)), run=which)
 
     studio = Studio.at(persona.folder.parent, open_voice=voice, jobs=tmp_path / "jobs")

@@ -12,7 +12,7 @@ from personatune.errors import ModelError
 from personatune.generation.contestant import Contestant
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
-from personatune.studio.voices import Voices
+from personatune.studio.voices import Tell, Voices
 
 
 class Opener:
@@ -21,8 +21,9 @@ class Opener:
     def __init__(self) -> None:
         self.opened: list[str] = []
 
-    def __call__(self, persona: Persona, which: str) -> Contestant:
+    def __call__(self, persona: Persona, which: str, tell: Tell) -> Contestant:
         self.opened.append(which)
+        tell("reading the weights")
         return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda _request: which))
 
 
@@ -90,14 +91,23 @@ def test_weights_that_changed_are_loaded_again(robin: Persona) -> None:
 def test_what_cannot_be_opened_can_be_tried_again(robin: Persona) -> None:
     tries: list[str] = []
 
-    def refuse_once(persona: Persona, which: str) -> Contestant:
+    def refuse_once(persona: Persona, which: str, tell: Tell) -> Contestant:
         tries.append(which)
         if len(tries) == 1:
             raise ModelError("not now")
-        return Opener()(persona, which)
+        return Opener()(persona, which, tell)
 
     voices = Voices(refuse_once)
     with pytest.raises(ModelError), voices.voice(robin, "base"):
         pass
     with voices.voice(robin, "base") as contestant:
         assert contestant.name == "robin@base"
+
+
+def test_what_is_done_meanwhile_is_told_to_whoever_opens(robin: Persona) -> None:
+    voices, heard = Voices(Opener()), []
+    for _ in range(2):
+        with voices.voice(robin, "base", heard.append):
+            heard.append("open")
+
+    assert heard == ["reading the weights", "open", "open"]

@@ -37,7 +37,7 @@ def chats(request: Request) -> Chats:
     """The talks of the studio that answers this request."""
     state = request.app.state
     if not hasattr(state, "chats"):
-        state.chats = Chats(studio_of(request).voices, calibrations(request))
+        state.chats = Chats(studio_of(request).talkers, calibrations(request))
     found: Chats = state.chats
     return found
 

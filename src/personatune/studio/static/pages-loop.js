@@ -79,14 +79,16 @@ function follow(foot) {
   const seen = {};
   source.onopen = () => { for (const side in seen) seen[side].textContent = ""; };  // it is told from its beginning
   source.addEventListener("loading", (event) => {
-    const { side, which } = JSON.parse(event.data);
-    const began = Date.now();
+    const { side, doing } = JSON.parse(event.data);
+    foot.began ??= Date.now();
     loading.hidden = false;
-    foot.timer = setInterval(() => state(side, `loading ${which}, ${Math.round((Date.now() - began) / 1000)} s …`), 500);
-    state(side, `loading ${which} …`);
+    clearInterval(foot.timer);
+    foot.timer = setInterval(() => state(side, `${doing}, ${Math.round((Date.now() - foot.began) / 1000)} s …`), 500);
+    state(side, `${doing} …`);
   });
   source.addEventListener("begins", (event) => {
     clearInterval(foot.timer);
+    delete foot.began;
     loading.hidden = true;
     state(JSON.parse(event.data).side, "reading what was said …");
   });

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from personatune.cli.console import err
 from personatune.errors import ModelError, PersonatuneError, UsageError
+from personatune.export import fast_engine
+from personatune.generation import onnx
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import Opening, open_contestant
 from personatune.models.device import Compute, DeviceChoice, choose, may_have_gpu
+from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
-from personatune.terminal.training_progress import StageProgress
 
 EngineChoice = Literal["auto", "onnx", "torch"]
 _Made = TypeVar("_Made")
@@ -31,27 +32,38 @@ class Wish:
     """What computes."""
 
 
-def opened(persona: Persona, which: str, wish: Wish) -> Contestant:
-    """The contestant, as `check` gives it, ready to be asked; why it is not the fast one is said on stderr.
+@dataclass(frozen=True)
+class Listener:
+    """Who is told meanwhile."""
 
-    Raises `UsageError` when --engine and --device contradict each other, and whatever keeps the wish from coming true.
+    stage: Stage
+    """What is being done, and the share of the preparation that is behind us."""
+    say: Callable[[str], None]
+    """What should be known and stays: why it is not the fast engine, that making it takes a while."""
+
+
+def opened(persona: Persona, which: str, wish: Wish, listener: Listener) -> Contestant:
+    """The contestant, as `check` gives it, ready to be asked.
+
+    Raises `UsageError` when the wished engine and device contradict each other, and whatever keeps the wish from coming
+    true.
     """
     if wish.engine == "onnx" and wish.device not in ("auto", "cpu"):
         raise UsageError(f"--engine onnx computes on the cpu, not on {wish.device}", fix="--engine torch")
     compute: Compute | None = None
     if wish.engine == "torch" or wish.device not in ("auto", "cpu"):
-        return _through_torch(persona, which, wish, None)
+        return _through_torch(persona, which, wish, choose(wish.device), listener)
     if wish.engine == "auto" and wish.device == "auto" and may_have_gpu():
         compute = choose()
         if compute.device != "cpu":
-            return _through_torch(persona, which, wish, compute)
+            return _through_torch(persona, which, wish, compute, listener)
     try:
-        return _through_onnx(persona, which, wish)
+        return _through_onnx(persona, which, wish, listener)
     except NotFastError as error:
         if wish.engine == "onnx":
             raise error.reason from error
-        _say(f"answering through torch, which is slower: {error.reason.what}")
-        return _through_torch(persona, which, wish, compute)
+        listener.say(f"answering through torch, which is slower: {error.reason.what}")
+        return _through_torch(persona, which, wish, compute or choose(wish.device), listener)
 
 
 class NotFastError(PersonatuneError):
@@ -62,27 +74,21 @@ class NotFastError(PersonatuneError):
         self.reason = reason
 
 
-def _through_torch(persona: Persona, which: str, wish: Wish, compute: Compute | None) -> Contestant:
-    with StageProgress(err()) as stages:
-        stages(f"loading {persona.name}@{which}", 0.5)
-        return open_contestant(persona, which, Opening(compute or choose(wish.device), wish.model, stages))
+def _through_torch(persona: Persona, which: str, wish: Wish, compute: Compute, listener: Listener) -> Contestant:
+    listener.stage(f"loading {persona.name}@{which}", 0.5)
+    return open_contestant(persona, which, Opening(compute, wish.model, listener.stage))
 
 
-def _through_onnx(persona: Persona, which: str, wish: Wish) -> Contestant:
+def _through_onnx(persona: Persona, which: str, wish: Wish, listener: Listener) -> Contestant:
     """The contestant with its fast engine, which is made first when it is not there. Raises `NotFastError`."""
-    from personatune.export import fast_engine
-    from personatune.generation import onnx
-
     if reason := onnx.missing():
         raise NotFastError(ModelError(reason))
-    with StageProgress(err()) as stages:
-        place = _or_torch(lambda: fast_engine.place_of(persona, which, wish.model, stages))
+    place = _or_torch(lambda: fast_engine.place_of(persona, which, wish.model, listener.stage))
 
     def ready() -> Path:
         if not fast_engine.is_ready(place):
-            _say(f"preparing the fast engine for {persona.name}@{which}, once: about a minute")
-            with StageProgress(err()) as stages:
-                fast_engine.make(persona, place, stages)
+            listener.say(f"preparing the fast engine for {persona.name}@{which}, once: about a minute")
+            fast_engine.make(persona, place, listener.stage)
         return place.folder
 
     def answering() -> Contestant:
@@ -96,7 +102,7 @@ def _through_onnx(persona: Persona, which: str, wish: Wish) -> Contestant:
         contestant = _or_torch(answering)
     if gone := fast_engine.used(place):
         engines = "1 fast engine" if len(gone) == 1 else f"{len(gone)} fast engines"
-        _say(f"removed {engines} of others from the cache, which was full")
+        listener.say(f"removed {engines} of others from the cache, which was full")
     return contestant
 
 
@@ -107,7 +113,3 @@ def _or_torch(step: Callable[[], _Made]) -> _Made:
         raise
     except PersonatuneError as error:
         raise NotFastError(error) from error
-
-
-def _say(text: str) -> None:
-    err().print(text, style="dim", soft_wrap=True, markup=False, highlight=False)
