@@ -99,6 +99,7 @@ def slowness() -> float:
     return max(1.0, (time.monotonic() - began) / 0.2)
 
 
+@pytest.mark.alone
 def test_the_first_page_is_there_within_two_seconds(dot: Path, home: Path) -> None:
     taken = []
     for _ in range(3):
