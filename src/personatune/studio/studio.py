@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from personatune.generation.contestant import Contestant
-from personatune.jobs.queue import JobQueue
+from personatune.jobs.queue import Job, JobQueue
 from personatune.persona import Persona
+from personatune.studio.forecasts import Forecasts
 from personatune.studio.voices import OpenVoice, Voices
 from personatune.studio.workspace import Workspace
 
@@ -22,6 +24,8 @@ class Studio:
     """Long commands, machine-wide."""
     voices: Voices
     """Contestants for chat and judging."""
+    forecasts: Forecasts
+    """What trainings would take."""
 
     @classmethod
     def at(cls, folder: Path, *, open_voice: OpenVoice | None = None, jobs: Path | None = None) -> Studio:
@@ -29,7 +33,14 @@ class Studio:
 
         `open_voice` is what opens a contestant, `jobs` where the queue lies; tests give their own.
         """
-        return cls(Workspace.at(folder), JobQueue(jobs), Voices(open_voice or _open_voice))
+        queue = JobQueue(jobs)
+        return cls(Workspace.at(folder), queue, Voices(open_voice or _open_voice), Forecasts(queue))
+
+    def add_job(self, persona: Persona, argv: Sequence[str]) -> Job:
+        """Put a long command into the queue; what the studio computes by itself makes way for it at once."""
+        job = self.queue.add(persona.folder, argv)
+        self.forecasts.make_way()
+        return job
 
 
 def _open_voice(persona: Persona, which: str) -> Contestant:

@@ -119,7 +119,7 @@ def evaluate(request: Request, persona: str, name: str, sent: Sent) -> Response:
     who = _open(request, persona)
     _named(run_views(who), name, who)
     words = ["evaluate", f"{word_for(who.name)}@base", f"{word_for(who.name)}@{name}"]
-    _studio(request).queue.add(who.folder, words)
+    _studio(request).add_job(who, words)
     return RedirectResponse("/queue", 303)
 
 
