@@ -19,7 +19,7 @@ from personatune.store.lineage import ancestors, without_samples
 from personatune.store.records import SampleFilter
 from personatune.store.store import Store
 from personatune.studio.rendering import command_line, page
-from personatune.studio.run_views import RunView, details, differences, run_views, told
+from personatune.studio.run_views import RunView, details, differences, name_of, run_views, told
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import opened
 from personatune.studio.studio import Studio
@@ -66,6 +66,7 @@ def diff(request: Request, persona: str, a: str = "", b: str = "") -> Response:
         a=first,
         b=second,
         differences=differences(first, second),
+        name_of=name_of,
         command=command_line(["runs", "diff", f"{who.name}@{first.name}", f"{who.name}@{second.name}"]),
     )
 
