@@ -35,7 +35,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2 -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 0 -m alone
 
 ## Training and generation on this machine against what people would use instead.
 bench: $(VENV)/.installed

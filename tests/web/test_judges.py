@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judge_pages import READING, key_of, pair, vote
 from playwright.sync_api import Browser, Error, Page, Response
+from studio_process import StudioProcess
 from watching import is_closed
 from workspaces import liked, standing_votes
 
@@ -90,10 +93,13 @@ SECRET = re.compile(
 """What would tell a contestant, or let one look it up."""
 
 
-@pytest.fixture
-def overheard(start_studio: StartStudio, filled: Path, browser: Browser) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def overheard(
+    filled_once: Path, tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> Iterator[dict[str, Any]]:
     """A judging of r1 and r2 to 26 votes, in which r1 needs far longer; everything that went over the wire."""
-    studio = start_studio(filled, 0.05)
+    filled = Path(shutil.copytree(filled_once, tmp_path_factory.mktemp("overheard") / "workspace"))
+    studio = StudioProcess(filled, tmp_path_factory.mktemp("home"), 0.05).start()
     page = browser.new_context().new_page()
     page.set_default_timeout(20_000)
     wire: list[Response] = []
@@ -118,7 +124,9 @@ def overheard(start_studio: StartStudio, filled: Path, browser: Browser) -> dict
         vote(page, ("left", "right")[number % 2], by_key=number % 3 > 0)
     seen += _drained(wire)
     page.context.close()
-    return {"shown": shown, "wire": seen, "pip": Persona.open(filled / "pip")}
+    yield {"shown": shown, "wire": seen, "pip": Persona.open(filled / "pip")}
+    studio.stop()
+    assert not studio.faults, "".join(studio.told)
 
 
 def _drained(wire: list[Response]) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from places import PAGES
 from playwright.sync_api import Browser
@@ -87,3 +89,46 @@ def test_without_a_studio_a_page_says_so(start_studio: StartStudio, filled, watc
     page.locator("#problems .problem").wait_for()
 
     assert "personatune studio" in page.locator("#problems").inner_text()
+
+
+CUT_OFF = """() => [...document.querySelectorAll('figure[data-chart] svg')].flatMap((svg) => {
+  const room = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter((text) => {
+    const at = text.getBoundingClientRect();
+    return text.textContent.includes('…') || at.left < room.left - 1 || at.right > room.right + 1
+      || at.top < room.top - 1 || at.bottom > room.bottom + 1;
+  }).map((text) => text.textContent);
+})"""
+
+
+CHARTS = {"train": 1, "data": 1, "sweep-one": 1, "run": 1, "judge-result": 4}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_no_word_of_a_chart_is_cut_off_on_a_phone(name: str, looked_at: StudioProcess, browser: Browser):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = Watched(context.new_page()).open(looked_at.url + PAGES[name])
+
+    assert page.locator("figure[data-chart] svg").count() == CHARTS[name]
+    assert page.evaluate(CUT_OFF) == []
+    context.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_card_for_a_new_persona_has_no_hole(width: str, start_studio: StartStudio, tmp_path: Path, browser: Browser):
+    (tmp_path / "nobody").mkdir()
+    across, down = WIDTHS[width]
+    context = browser.new_context(viewport={"width": across, "height": down})
+    page = Watched(context.new_page()).open(start_studio(tmp_path / "nobody").url)
+    gap = page.evaluate(
+        """() => document.querySelector('#new-name').closest('.field').getBoundingClientRect().top
+                 - document.querySelector('.new-persona h3').getBoundingClientRect().bottom"""
+    )
+    feet = page.evaluate(
+        "[...document.querySelectorAll('.new-persona .form')].map((card) => card.getBoundingClientRect().bottom"
+        " - card.querySelector('.form-foot').getBoundingClientRect().bottom)"
+    )
+
+    assert 8 <= gap <= 24
+    assert max(feet) - min(feet) < 1, "the buttons stand in a line"
+    context.close()

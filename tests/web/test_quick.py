@@ -99,8 +99,7 @@ def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
         personas.copy_builtin("pip", folder / name)
         quick(folder / name, tiny_gemma)
     studio = start_studio(folder)
-    page = watched.open(f"{studio.url}/p/two/train")
-    page.wait_for_function("() => !document.querySelector('#estimate.htmx-request')", timeout=SLOW)
+    page = watched.open(f"{studio.url}/")
     started = time.monotonic()
     command = begun([sys.executable, "-m", "personatune", "train", "one"], studio.home, folder)
     metrics = folder / "one" / "runs" / "r1" / "metrics.jsonl"
@@ -109,10 +108,14 @@ def test_a_training_of_the_page_is_quick_to_show_its_first_loss(
         time.sleep(0.02)
     by_command = time.monotonic() - started
     command.communicate(timeout=60)
+    page.goto(f"{studio.url}/p/two/train")
+    page.wait_for_function("() => document.querySelector('#estimate.htmx-request')", timeout=SLOW)
+    page.wait_for_timeout(500)  # the estimate is being computed, and has to make way
     started = time.monotonic()
     page.get_by_role("button", name="Start training").click()
-    loss = page.locator(".now-facts .fact").first.locator("dd").first
-    expect(loss).to_have_text(re.compile(r"\d"), timeout=SLOW)
+    page.wait_for_function(
+        "() => /\\d/.test(document.querySelector('.now-facts .fact dd')?.textContent)", timeout=SLOW, polling=50
+    )
     by_page = time.monotonic() - started
-    assert by_page < 1.1 * by_command + 1, (by_page, by_command)
+    assert by_page < by_command + 1, (by_page, by_command)
     expect(page.get_by_role("heading", name="r1 is trained")).to_be_visible(timeout=SLOW)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -32,7 +33,7 @@ class Running:
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             [*COMMAND, "studio", *words, "--no-browser"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=os.environ,
+            text=True, env=os.environ, start_new_session=True,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
@@ -99,6 +100,7 @@ def slowness() -> float:
     return max(1.0, (time.monotonic() - began) / 0.2)
 
 
+@pytest.mark.alone
 def test_the_first_page_is_there_within_two_seconds(dot: Path, home: Path) -> None:
     taken = []
     for _ in range(3):
@@ -108,6 +110,29 @@ def test_the_first_page_is_there_within_two_seconds(dot: Path, home: Path) -> No
             taken.append(running.seconds / slow)
 
     assert min(taken) < 2.0
+
+
+@pytest.mark.parametrize("to", ["the studio", "the whole group"])
+def test_ctrl_c_during_an_estimate_is_quiet_and_leaves_no_process(
+    dot: Path, home: Path, tiny_gemma: Path, to: str
+) -> None:
+    with studio(dot.parent, "dot") as running, ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(running.post, "/p/dot/train/estimate", model=str(tiny_gemma))
+        itself = psutil.Process(running.process.pid)
+        until(itself.children)
+        time.sleep(0.2)
+        children = itself.children(recursive=True)
+        if to == "the studio":
+            running.process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(running.process.pid, signal.SIGINT)
+        out, err = running.process.communicate(timeout=15)
+        with suppress(httpx.HTTPError):
+            waiting.result(15)
+        assert running.process.returncode == 0
+        assert "Traceback" not in out + err
+        assert err.strip() == "the studio has ended"
+        assert not any(child.is_running() for child in children)
 
 
 def test_ctrl_c_ends_it_and_says_so(dot: Path, home: Path) -> None:

@@ -45,7 +45,7 @@ def lengths(contestants: Sequence[Lengths], training: Sequence[int]) -> dict[str
     step = _round_up(max(1, longest + 1) / _BARS)
     behind = _counted(training, step)
     names = [
-        f"{name}\n{_middle(one, training)}"
+        f"{name}\n{_middle(one, training, unit='')}"
         for name, one in zip(told_apart(p.name for p in panels), panels, strict=True)
     ]
     bars: list[dict[str, Any]] = []
@@ -127,14 +127,17 @@ def _sentence(everyone: Sequence[Lengths]) -> str:
                                                                    strict=True)) + "."  # fmt: skip
 
 
-def _middle(one: Lengths, training: Sequence[int] = ()) -> str:
-    """The lengths in words; the training data's own panel has no replies in front, and says what lies behind."""
+def _middle(one: Lengths, training: Sequence[int] = (), unit: str = " words") -> str:
+    """The lengths said; the training data's own panel has no replies in front, and says what lies behind.
+
+    Above a panel, whose axis names the unit, they have to fit a phone.
+    """
     if one.name == _TRAINING and not one.words:
         one = Lengths(_TRAINING, training)
     if not one.words:
         return "no replies"
     low, middle, high = map(round, _at(one.words, 10, 50, 90))
-    return f"median {middle} words, four in five {low} to {high}"
+    return f"median {middle}{unit}, four in five {low} to {high}"
 
 
 def _band(one: Lengths) -> str:

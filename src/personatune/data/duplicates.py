@@ -15,7 +15,12 @@ NEAR = 90
 FULL_COMPARISON_CHARACTERS = 600_000
 """Up to here every pair is compared; the work grows with the square: here about 4 s on one slow core."""
 
+CROWD = 20
+"""A text that is like more others than this makes a crowd with them: they are paired with it alone."""
+
 _BLOCK = 512
+_CELLS = 8_000_000
+"""Comparisons held at once: 32 MB."""
 _SHINGLE_WORDS = 4
 _NEIGHBOURS = 5
 
@@ -73,7 +78,9 @@ def near_pairs(normals: Sequence[str]) -> list[Pair]:
 
     Up to 600,000 characters in all (about 2,000 replies or 10,000 prompts) all pairs are compared. Above,
     only texts that share four words in a row are, and of many that share the same four words each only with
-    the five next in length: most pairs are still found, but their number is then a lower bound.
+    the five next in length: most pairs are still found, but their number is then a lower bound. It is one too where
+    a text is like more than `CROWD` others, which are then paired with this text and not with each other: pairs grow
+    with the number of texts and not with its square. Every text that is like another stands in a pair all the same.
     """
     distinct = sorted({normal: i for i, normal in reversed(list(enumerate(normals)))}.items(), key=_by_length)
     texts = [text for text, _ in distinct]
@@ -90,21 +97,39 @@ def _by_length(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _compare_all(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:
-    """Every pair, in blocks, of texts sorted by length; blocks of too different lengths are skipped."""
+    """Every pair, in blocks, of texts sorted by length; those of too different lengths are skipped.
+
+    Those of one crowd are not compared with each other.
+    """
     import numpy as np
     from rapidfuzz import fuzz, process
 
     lengths = [len(text) for text in texts]
-    for start in range(0, len(texts), _BLOCK):
-        block = texts[start : start + _BLOCK]
-        end = bisect_left(lengths, _longest_partner(lengths[start + len(block) - 1]) + 1)
-        for other in range(start, end, _BLOCK):
-            others = texts[other : min(other + _BLOCK, end)]
-            ratios = process.cdist(block, others, scorer=fuzz.ratio, score_cutoff=NEAR, dtype=np.float32)
-            for i, j in np.argwhere(ratios >= NEAR):
-                a, b = start + int(i), other + int(j)
-                if a < b:
-                    yield a, b, float(ratios[i, j])
+    crowded, paired = np.zeros(len(texts), bool), np.zeros(len(texts), bool)
+    start = 0
+    while start < len(texts):
+        stop = min(len(texts), start + max(1, min(_BLOCK, _CELLS // len(texts))))
+        others = np.arange(start, bisect_left(lengths, _longest_partner(lengths[stop - 1]) + 1))
+        if crowded[start:stop].all():
+            others = others[~crowded[others]]
+        ratios = process.cdist(
+            texts[start:stop], [texts[int(i)] for i in others], scorer=fuzz.ratio, score_cutoff=NEAR, dtype=np.float32
+        )
+        for a, row in enumerate(ratios, start):
+            near = np.flatnonzero((row >= NEAR) & (others > a))
+            fresh = near[~crowded[others[near]]]
+            if crowded[a]:
+                near = fresh[~paired[others[fresh]]]
+            elif len(fresh) or paired[a]:
+                near = fresh
+            else:
+                near = near[:1]
+            if not crowded[a] and len(near) > CROWD:
+                crowded[others[near]] = True
+            paired[others[near]] = True
+            paired[a] |= len(near) > 0
+            yield from ((a, int(others[at]), float(row[at])) for at in near)
+        start = stop
 
 
 def _compare_sharing(texts: Sequence[str]) -> Iterator[tuple[int, int, float]]:

@@ -44,6 +44,11 @@ class Field:
     """Where the value comes from, when it is not the model's own."""
 
 
+def label(name: str) -> str:
+    """A model's key in words."""
+    return name.replace("_", " ").capitalize()
+
+
 def fields_of(
     model: type[BaseModel],
     values: Mapping[str, Any],
@@ -113,7 +118,7 @@ def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origi
     value = values.get(name, about.get("default"))
     return Field(
         name=name,
-        label=name.replace("_", " ").capitalize(),
+        label=label(name),
         kind=kind,
         value=_text(value),
         hint=_in_code(str(about.get("description", ""))),

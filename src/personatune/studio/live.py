@@ -18,8 +18,8 @@ _HEARTBEAT = 15.0
 def live(request: Request, look: Callable[[], Mapping[str, str]], every: float = EVERY) -> StreamingResponse:
     """A stream of what `look` gives: each part, by its name, as soon as its text differs from what was sent.
 
-    `look` is called in a thread. In the page: `<div data-live="URL">` with `<div data-part="NAME">` inside; a part
-    named `@reload` makes the page load anew when its text changes after the first time.
+    `look` is called in a thread. In the page: `<div data-live="URL">` with `<div data-part="NAME">` inside; when the
+    text of `@chart` changes after the first time, the charts inside ask for their new numbers.
     """
     return StreamingResponse(_changes(request, look, every), media_type="text/event-stream")
 

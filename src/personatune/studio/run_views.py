@@ -12,6 +12,7 @@ from personatune.data.findings import counted
 from personatune.jobs.worker import training_now
 from personatune.persona import Persona
 from personatune.store.records import RunRecord, flattened
+from personatune.studio.forms import label
 from personatune.studio.standing import opened
 from personatune.terminal.quantities import duration, size
 
@@ -156,6 +157,39 @@ def differences(a: RunView, b: RunView) -> list[tuple[str, str, str]]:
     ]
 
 
+def name_of(key: str) -> str:
+    """A manifest key in words; a key of the recipe as the training form calls it."""
+    group, _, rest = key.partition(".")
+    if group == "recipe" and rest:
+        given, _, name = rest.rpartition(".")
+        return label(name) + (", as it was asked for" if given == "given" else "")
+    if key in _NAMES:
+        return _NAMES[key]
+    return f"{_GROUPS.get(group, label(group))}: {rest.replace('.', ' ').replace('_', ' ')}" if rest else label(key)
+
+
+_NAMES = {
+    "run": "Name",
+    "created": "Begun",
+    "finished": "Ended",
+    "trained": "Weights from",
+    "parent": "Gone on from",
+    "steps_done": "Steps taken",
+    "peak_memory_bytes": "Most memory used, in bytes",
+    "model.id": "Model",
+    "heldout.nll_before": "Held-out loss before",
+    "heldout.nll_after": "Held-out loss after",
+    "heldout.best_epoch": "Epoch of the kept weights",
+    "heldout.best_step": "Step of the kept weights",
+    "heldout.bits_per_byte_before": "Held-out bits per byte before",
+    "heldout.bits_per_byte_after": "Held-out bits per byte after",
+    "seconds.load": "Seconds to load",
+    "seconds.train": "Seconds to train",
+    "loss.first": "Loss of the first step",
+    "loss.last": "Loss of the last step",
+    "stop.probes": "Probe replies",
+    "stop.stopped": "Probe replies that ended by themselves",
+}
 _MISSING = object()
 
 

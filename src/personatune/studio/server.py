@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import socket
 import threading
 import webbrowser
@@ -54,8 +56,9 @@ def serve(studio: Studio, serving: Serving) -> None:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
     try:
-        _Server(app, ready).run(sockets=[listening])
+        _Server(app, ready, studio.forecasts.end).run(sockets=[listening])
     finally:
+        studio.forecasts.end()
         worker.stop()
         listening.close()
 
@@ -81,7 +84,7 @@ def listen(port: int, *, strict: bool = False) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, and tells open streams to end when it should go."""
 
-    def __init__(self, app: FastAPI, ready: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, ready: Callable[[], None], going: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -94,7 +97,8 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
-        self._stopping, self._ready = app.state.stopping, ready
+        self._stopping, self._ready, self._going = app.state.stopping, ready, going
+        logging.getLogger("uvicorn.error").addFilter(self._is_news)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -105,4 +109,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to go."""
         self._stopping.set()
+        self._going()
         super().handle_exit(sig, frame)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a line is worth showing: that Ctrl-C cuts off what is being answered is not."""
+        if not self._stopping.is_set():
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in str(record.msg)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from personatune.generation.contestant import Contestant
-from personatune.jobs.queue import JobQueue
+from personatune.jobs.queue import Job, JobQueue
 from personatune.persona import Persona
+from personatune.studio.forecasts import Forecasts
 from personatune.studio.voices import OpenVoice, Tell, Voices
 from personatune.studio.workspace import Workspace
 
@@ -24,6 +26,8 @@ class Studio:
     """Contestants that answer as evaluations do, for judging."""
     talkers: Voices
     """Contestants for chat: through the fast engine where there is no GPU, as in the terminal."""
+    forecasts: Forecasts
+    """What trainings would take."""
 
     @classmethod
     def at(cls, folder: Path, *, open_voice: OpenVoice | None = None, jobs: Path | None = None) -> Studio:
@@ -31,8 +35,15 @@ class Studio:
 
         `open_voice` is what opens a contestant, `jobs` where the queue lies; tests give their own.
         """
+        queue = JobQueue(jobs)
         voices, talkers = Voices(open_voice or _open_voice), Voices(open_voice or _open_talker)
-        return cls(Workspace.at(folder), JobQueue(jobs), voices, talkers)
+        return cls(Workspace.at(folder), queue, voices, talkers, Forecasts(queue))
+
+    def add_job(self, persona: Persona, argv: Sequence[str]) -> Job:
+        """Put a long command into the queue; what the studio computes by itself makes way for it at once."""
+        job = self.queue.add(persona.folder, argv)
+        self.forecasts.make_way()
+        return job
 
 
 def _open_voice(persona: Persona, which: str, _tell: Tell) -> Contestant:

@@ -38,7 +38,7 @@ class AtWork:
 
 def begin(request: Request, persona: Persona, argv: Sequence[str], page: str) -> Response:
     """Put a command in the queue and go back to the page."""
-    studio_of(request).queue.add(persona.folder, argv)
+    studio_of(request).add_job(persona, argv)
     there = f"/p/{quote(persona.name)}/{page}"
     if request.headers.get("hx-request"):
         return Response(status_code=204, headers={"HX-Redirect": there})

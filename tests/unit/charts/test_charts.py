@@ -184,7 +184,13 @@ def test_a_chart_of_panels_takes_the_room_that_it_says(width: int, panels: int):
 
     assert wide <= width
     assert abs(high - spec["usermeta"]["height"]) <= 12
-    assert drawn.count(">median 60 words, four in five 44 to 76<") == panels, "a long name does not cut off the figures"
+    assert drawn.count(">median 60, four in five 44 to 76<") == panels, "a long name does not cut off the figures"
+
+
+def test_the_figures_above_a_panel_fit_a_phone():
+    drawn = to_svg(lengths([Lengths("pip@r1", [1040, 2010, 4800])], [50, 60, 70]), width=310)
+
+    assert ">median 2010, four in five 1234 to 4242<" in drawn
 
 
 def test_a_point_that_leaves_the_parameter_as_it_is_has_a_row_among_the_others():

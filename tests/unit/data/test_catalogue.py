@@ -6,6 +6,8 @@ import json
 import statistics
 import time
 
+import pytest
+
 from personatune.data.catalogue import read_catalogue
 from personatune.data.leaks import SuitePrompt
 from personatune.data.load import load
@@ -59,6 +61,7 @@ def test_findings_stand_beside_their_rows_however_many_there_are():
     assert "everywhere" not in seen.examination.findings[0].model_dump()
 
 
+@pytest.mark.alone
 def test_ten_thousand_rows_are_searched_in_a_moment_and_reread_after_an_edit():
     rows = [row(f"What is number {n}?", f"Number {n} is a {'fine' if n % 7 else 'rare'} one, I say. " * 4) for n in
             range(10_000)]  # fmt: skip

@@ -93,6 +93,7 @@ def test_an_empty_store_says_so(store):
         ancestors(store, "r1")
 
 
+@pytest.mark.alone
 def test_many_samples_and_a_long_chat_are_walked_quickly(filled):
     filled.add_samples([sample(run="r2", evaluation="e1") for _ in range(4_000)])
     chat = [sample(id=str(at), parent=str(at - 1) if at else None, run="r1") for at in range(500)]

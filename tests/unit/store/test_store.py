@@ -395,6 +395,7 @@ def test_what_the_machine_refuses_is_said(store, path, monkeypatch):
         other.next_run_name()
 
 
+@pytest.mark.alone
 def test_ten_thousand_samples_are_added_and_runs_listed_quickly(store):
     samples = [sample(reply=f"Reply {at}. " * 20, token_ids=range(60)) for at in range(10_000)]
     began = time.perf_counter()

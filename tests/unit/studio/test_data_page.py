@@ -212,6 +212,7 @@ def test_lengths_are_drawn_from_the_replies(odd: Pages):
     assert "words in a reply" in odd.get("/data/lengths.json")
 
 
+@pytest.mark.alone
 def test_ten_thousand_rows_scroll_and_search_in_a_moment(tmp_path: Path):
     odd = pages(
         tmp_path, [exchange(f"Tell me about {n}", f"Number {n}: {'ho ' * (n % 50)}hum.") for n in range(10_000)]

@@ -341,3 +341,40 @@ def test_a_contestant_that_cannot_answer_is_said_and_can_be_tried_again(client, 
     broken["now"] = False
     client.post("/p/wren/judge/j1/resume", data={"token": TOKEN, "judge": "ada"})
     assert "Which sounds more like Wren?" in fragment(client).text
+
+
+OWN = "Who swept the attic?\nIs <rain> wet?"
+
+
+def test_what_was_judged_before_is_asked_about_and_nothing_is_ignored(client, persona):
+    begin(client, "r1", "r2")
+    client.post("/p/wren/judge/j1/close", data={"token": TOKEN})
+    asked = begin(client, "r2", "r1", prompts=OWN, faults="yes")
+
+    assert asked.status_code == 409
+    assert "j1 between them was closed" in asked.text
+    assert re.search(r'href="/p/wren/judge/j1"><span>See what j1 came to', asked.text)
+    assert re.search(r'form="judge-begin" name="anew" value="yes".*Begin another one', asked.text)
+    assert html.unescape(re.search(r'name="prompts"[^>]*>\n(.*?)</textarea>', asked.text, re.DOTALL)[1]) == OWN
+    assert re.search(r'name="faults" value="yes" checked', asked.text)
+    assert re.findall(r'name="contestants" value="(\w+)" checked', asked.text) == ["r2", "r1"]
+    with Store.open(persona.store_file) as store:
+        assert [one.id for one in judgings.listed(store)] == ["j1"]
+
+    begun = begin(client, "r2", "r1", prompts=OWN, anew="yes")
+    assert begun.headers["location"] == "/p/wren/judge/j2/sit?judge=ada"
+    with Store.open(persona.store_file) as store:
+        assert {pair.messages[-1].content for pair in judgings.pairs(store, "j2")} == set(OWN.split("\n"))
+
+
+def test_an_open_judging_does_not_swallow_prompts_of_ones_own(client, persona):
+    begin(client, "r1", "r2")
+    asked = begin(client, "r1", "r2", prompts=OWN)
+
+    assert asked.status_code == 409
+    assert "j1 between them is still open" in asked.text
+    assert "Is &lt;rain&gt; wet?" in asked.text
+    assert 'name="go-on" value="j1"' in asked.text
+    seat = "/p/wren/judge/j1/sit?judge=ada"
+    assert begin(client, "r1", "r2", prompts=OWN, **{"go-on": "j1"}).headers["location"] == seat
+    assert begin(client, "r1", "r2").headers["location"] == seat

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,10 @@ from studio_runs import HOSTILE, add_run
 
 from personatune import files
 from personatune.persona import Persona
+from personatune.studio.forms import fields_of
+from personatune.studio.run_views import name_of
 from personatune.studio.studio import Studio
+from personatune.training.recipe import Recipe
 
 OF_PERSONA = ["", "/train", "/runs"]
 STATES = ["finished", "interrupted", "failed", "training"]
@@ -119,9 +121,19 @@ def test_what_differs_between_two_runs(client: TestClient, robin: Persona) -> No
     add_run(robin, epochs=5)
     page = client.get("/p/robin/runs/diff?a=r1&b=r2").text
 
-    assert re.search(r'<th scope="row">epochs</th><td data-label="r1">2</td><td data-label="r2">5</td>', page)
+    key = '<code class="diff-key">epochs</code>'
+    assert f'<th scope="row">Epochs {key}</th><td data-label="r1">2</td><td data-label="r2">5</td>' in page
     assert "nll before" not in page
     assert client.get("/p/robin/runs/diff?a=r1&b=r9").status_code == 422
+
+
+def test_every_recipe_key_is_called_what_the_training_form_calls_it() -> None:
+    for field in fields_of(Recipe, {}):
+        assert name_of(f"recipe.resolved.{field.name}") == field.label
+        assert name_of(f"recipe.given.{field.name}") == f"{field.label}, as it was asked for"
+    assert name_of("heldout.nll_after") == "Held-out loss after"
+    assert name_of("tokens.of.all_rows") == "Tokens: of all rows"
+    assert name_of("something_else") == "Something else"
 
 
 def test_hostile_text_is_shown_as_text(client: TestClient, robin: Persona) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from personatune.charts.votes import evidence
 from personatune.charts.votes import votes as votes_chart
 from personatune.errors import PersonatuneError, UsageError
-from personatune.judging.beginning import open_judging
+from personatune.judging.beginning import find_judging, open_judging
 from personatune.judging.export import as_jsonl, preferences, votes
 from personatune.judging.measured import measured
 from personatune.judging.order import SITTING
@@ -27,6 +27,7 @@ from personatune.judging.session import REASONS, Closed, Enough, Session, Shown,
 from personatune.judging.stopping import CALLED_AT
 from personatune.persona import Persona
 from personatune.store import judgings
+from personatune.store.judging_records import JudgingRecord
 from personatune.store.store import Store
 from personatune.studio.judging_desk import desk_of
 from personatune.studio.judging_views import candidates, evidence_of, heard, listed, login, shares
@@ -67,14 +68,23 @@ def _begin(request: Request, who: Persona, chosen: list[str], sent: dict[str, st
             own_prompts=own, include_faults=sent.get("faults") == "yes", anew=sent.get("anew") == "yes"
         )
         with _store(who) as store:
+            known = None if options.anew else find_judging(store, who, chosen, options)
+            if known and _is_a_question(known, options, sent):
+                return _start(request, who, None, chosen, sent, known)
             record = open_judging(store, who, chosen, options)
-            if record.closed is not None:
-                return RedirectResponse(f"{link(who)}/judge/{record.id}", 303)
             name = Session(store, record).begin(sent.get("judge", ""), wrote_lines=sent.get("wrote") == "yes").judge
         desk_of(request).nudge(who, record, afresh=True)
     except PersonatuneError as error:
         return _start(request, who, error, chosen, sent)
     return RedirectResponse(_seat(who, record.id, name), 303)
+
+
+def _is_a_question(known: JudgingRecord, options: JudgingOptions, sent: dict[str, str]) -> bool:
+    """Whether going on with a judging would ignore something: that it is closed, or what was chosen for a new one."""
+    if known.closed is not None:
+        return True
+    others = bool(options.own_prompts) or options.include_faults != plan_of(known).include_faults
+    return others and sent.get("go-on") != known.id
 
 
 @router.post("/{judging}/resume")
@@ -319,22 +329,25 @@ def _start(
     error: PersonatuneError | None = None,
     chosen: list[str] | None = None,
     sent: dict[str, str] | None = None,
+    known: JudgingRecord | None = None,
 ) -> Response:
-    known = []
+    """The first page; with `known`, it asks what is to become of the judging between the same contestants."""
+    judged = []
     with opened(who) as store:
         if store:
-            known = listed(store)
+            judged = listed(store)
     return page(
         request,
         "judge.html",
-        status=400 if error else 200,
+        status=400 if error else 409 if known else 200,
         who=who,
+        known=next((one for one in judged if known and one.record.id == known.id), None),
         candidates=candidates(who, chosen or ()),
         judge=(sent or {}).get("judge") or login(),
         sent=sent or {},
         error=error,
-        open=[one for one in known if one.record.closed is None],
-        ended=[one for one in known if one.record.closed is not None],
+        open=[one for one in judged if one.record.closed is None],
+        ended=[one for one in judged if one.record.closed is not None],
         real=REAL,
         which=which,
         command=command_line(["judge", *(f"{who.name}@{one.which}" for one in candidates(who) if one.chosen)]),

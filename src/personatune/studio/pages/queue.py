@@ -63,6 +63,7 @@ def remove(request: Request, number: int, sent: Sent) -> Response:
 def again(request: Request, number: int, sent: Sent) -> Response:
     """Put an ended job in once more."""
     _studio(request).queue.again(number)
+    _studio(request).forecasts.make_way()
     return _back(request, sent)
 
 

@@ -19,7 +19,7 @@ from personatune.store.lineage import ancestors, without_samples
 from personatune.store.records import SampleFilter
 from personatune.store.store import Store
 from personatune.studio.rendering import command_line, page
-from personatune.studio.run_views import RunView, details, differences, run_views, told
+from personatune.studio.run_views import RunView, details, differences, name_of, run_views, told
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import opened
 from personatune.studio.studio import Studio
@@ -66,6 +66,7 @@ def diff(request: Request, persona: str, a: str = "", b: str = "") -> Response:
         a=first,
         b=second,
         differences=differences(first, second),
+        name_of=name_of,
         command=command_line(["runs", "diff", f"{who.name}@{first.name}", f"{who.name}@{second.name}"]),
     )
 
@@ -119,7 +120,7 @@ def evaluate(request: Request, persona: str, name: str, sent: Sent) -> Response:
     who = _open(request, persona)
     _named(run_views(who), name, who)
     words = ["evaluate", f"{word_for(who.name)}@base", f"{word_for(who.name)}@{name}"]
-    _studio(request).queue.add(who.folder, words)
+    _studio(request).add_job(who, words)
     return RedirectResponse("/queue", 303)
 
 

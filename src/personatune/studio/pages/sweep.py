@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from personatune.charts.sweep_heat import sweep_heat
 from personatune.errors import PersonatuneError, UsageError
 from personatune.evaluation.cases import PARAMETERS
+from personatune.files import content_hash
 from personatune.generation.choosing import Choice, choose
 from personatune.generation.contestants import UNTRAINED, check, params_of, run_names
 from personatune.persona import Persona
@@ -118,7 +119,9 @@ def one_events(request: Request, persona: Who, sweep_id: str, measure: str = "fl
         return {
             "progress": text_of(request, "sweep-progress.html", **about),
             "shows": text_of(request, "sweep-shows.html", **about),
-            "@reload": str(view.finished),
+            "tools": text_of(request, "sweep-tools.html", **about),
+            "measures": text_of(request, "sweep-measures.html", **about),
+            "@chart": content_hash(json.dumps(view.points)),
         }
 
     return live(request, look, _LIVE)

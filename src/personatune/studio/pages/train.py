@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +13,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from personatune.charts.loss import Training, loss
 from personatune.errors import PersonatuneError
 from personatune.jobs.queue import Job
-from personatune.jobs.worker import command_line as process_line
 from personatune.persona import Persona
 from personatune.store.records import SampleFilter, SampleRecord
 from personatune.studio import forms
+from personatune.studio.forecasts import AT_WORK
 from personatune.studio.live import live
 from personatune.studio.progress import TrainingNow, read_metrics, training_of
 from personatune.studio.rendering import command_line, page, part, text_of
@@ -31,9 +27,6 @@ from personatune.studio.studio import Studio
 from personatune.studio.training_form import going_on_command, training_command, training_form
 
 router = APIRouter(prefix="/p/{persona}/train")
-_FORECAST_SECONDS = 90
-_forecasts: OrderedDict[str, dict[str, Any]] = OrderedDict()
-_forecasting = threading.Lock()
 
 
 @router.get("")
@@ -52,7 +45,7 @@ def start(request: Request, persona: str, sent: Sent) -> Response:
         return _page(request, who, sent, faults=forms.faults(error))
     except PersonatuneError as error:
         return _page(request, who, sent, error=error)
-    _studio(request).queue.add(who.folder, words)
+    _studio(request).add_job(who, words)
     return RedirectResponse(f"{link(who)}/train#now", 303)
 
 
@@ -63,7 +56,7 @@ def go_on(request: Request, persona: str, sent: Sent) -> Response:
     with opened(who) as store:
         if store:
             words = going_on_command(who, store.run(sent.get("run", "")).manifest)
-            _studio(request).queue.add(who.folder, words)
+            _studio(request).add_job(who, words)
     return RedirectResponse(f"{link(who)}/train#now", 303)
 
 
@@ -71,18 +64,22 @@ def go_on(request: Request, persona: str, sent: Sent) -> Response:
 def estimate(request: Request, persona: str, sent: Sent) -> Response:
     """What the training would take, computed in a process of its own: the server loads no torch."""
     who = _open(request, persona)
+    found, told, command = None, "", ""
     try:
         words = [word for word in training_command(who, sent) if word != "--fresh"]
+        command = command_line(words)
         if "--votes" in words:
             told = "learning from votes says what it takes when it begins"
-            return part(request, "estimate.html", found=None, told=told, command=command_line(words))
-        found = _forecast(who, [word for word in words if not word.startswith("--from=")])
+        elif not who.train_file.is_file():
+            told = f"{who.train_file.name} is not there yet"
+        else:
+            asked = [word for word in words if not word.startswith("--from=")]
+            found = _studio(request).forecasts.of(asked, who.train_file, who.folder.resolve().parent)
     except ValidationError as error:
-        return part(request, "estimate.html", found=None, told=" ".join(forms.faults(error).values()), command="")
+        told = " ".join(forms.faults(error).values())
     except PersonatuneError as error:
-        return part(request, "estimate.html", found=None, told=error.what, command="")
-    told = str(found.pop("error", ""))
-    return part(request, "estimate.html", found=found or None, told=told, command=command_line(words))
+        told = error.what
+    return part(request, "estimate.html", who=who, found=found, told=told, command=command, later=told == AT_WORK)
 
 
 @router.get("/events")
@@ -187,39 +184,3 @@ def _before(jobs: list[Job]) -> Mapping[int, int]:
     """How many jobs come before each waiting one."""
     open_jobs = [job for job in jobs if job.is_open]
     return {job.id: place for place, job in enumerate(open_jobs)}
-
-
-def _forecast(who: Persona, words: list[str]) -> dict[str, Any]:
-    """The forecast of a training command, remembered while the conversations stay as they are."""
-    try:
-        key = json.dumps([str(who.folder.resolve()), words, who.train_file.stat().st_mtime_ns])
-    except OSError:
-        return {"error": f"{who.train_file.name} is not there yet"}
-    with _forecasting:  # one at a time: it measures the machine
-        if key not in _forecasts:
-            found = _ask_forecast(who, words)
-            if "error" in found:
-                return dict(found)
-            _forecasts[key] = found
-            while len(_forecasts) > 50:
-                _forecasts.popitem(last=False)
-        return dict(_forecasts[key])
-
-
-def _ask_forecast(who: Persona, words: list[str]) -> dict[str, Any]:
-    try:
-        done = subprocess.run(
-            process_line([*words, "--estimate", "--json", "--offline"]),
-            cwd=who.folder.resolve().parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_FORECAST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": "the model has to be unpacked first; the training itself says what it takes"}
-    if done.returncode:
-        return {"error": done.stderr.strip().rpartition("error: ")[2].splitlines()[0] if done.stderr.strip() else "?"}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

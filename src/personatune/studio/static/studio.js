@@ -172,7 +172,6 @@ function live(place) {
         if (before !== undefined && before !== html) redraw(place);
         return;
       }
-      if (name === "@reload") { if (before !== undefined && before !== html) location.reload(); return; }
       for (const part of all(`[data-part="${CSS.escape(name)}"]`, place)) fill(part, html);
     });
   };
