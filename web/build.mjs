@@ -66,11 +66,11 @@ async function make(folder) {
     const bytes = readFileSync(join(modules, from));
     const packed = name.endsWith(".gz") ? pack(bytes, join(target, "engines", name)) : bytes;
     writeFileSync(join(folder, "engines", name), packed);
-    const sha256 = createHash("sha256").update(packed).digest("hex");
-    (list[engine] ??= []).push({ path: `engines/${name}`, bytes: packed.length, sha256 });
+    (list[engine] ??= []).push(`engines/${name}`);
   }
-  writeFileSync(join(folder, "engines.json"), `${JSON.stringify(list, null, 2)}\n`);
-  writeFileSync(join(folder, "LICENSES.txt"), licences());
+  writeFileSync(join(folder, "engines/engines.json"), `${JSON.stringify(list, null, 2)}\n`);
+  mkdirSync(join(folder, "licences"));
+  writeFileSync(join(folder, "licences/page.txt"), licences());
   // The service worker keeps the page itself, and must be another file whenever anything of it changes.
   const worker = join(folder, "sw.js");
   const shell = filesIn(folder).filter((path) => path === "index.html" || path.startsWith("assets/"));

@@ -39,7 +39,7 @@ export function palette(hex: string, room: "light" | "dark"): Palette {
   const own = toOklch(parseHex(hex));
   // A grey character stays grey; a loud one does not shout in the background.
   const tint = Math.min(own.chroma, 0.15) / 0.15;
-  const shade = (lightness: number, chroma: number): Rgb => fromOklch({ lightness, chroma: chroma * tint, hue: own.hue });
+  const shade = (lightness: number, chroma: number): Rgb => written(fromOklch({ lightness, chroma: chroma * tint, hue: own.hue }));
   const light = room === "light";
   const ground = light ? shade(0.984, 0.008) : shade(0.175, 0.014);
   const surface = light ? shade(0.998, 0.002) : shade(0.225, 0.018);
@@ -72,13 +72,18 @@ function best(ground: Rgb): [Rgb, number] {
   return onInk > onWhite ? [INK, onInk] : [WHITE, onWhite];
 }
 
-/** The first shade from `start` towards dark (-1) or light (1) that is good enough, measured as it will be written. */
+/** The first shade from `start` towards dark (-1) or light (1) that is good enough. */
 function until(start: Oklch, direction: -1 | 1, good: (rgb: Rgb) => boolean): Rgb {
   for (let lightness = start.lightness; lightness >= 0 && lightness <= 1; lightness += direction * 0.005) {
-    const rgb = parseHex(toHex(fromOklch({ ...start, lightness })));
+    const rgb = written(fromOklch({ ...start, lightness }));
     if (good(rgb)) return rgb;
   }
   return direction < 0 ? INK : WHITE;
+}
+
+/** The colour as it is written down, in whole numbers: what is measured must be what is seen. */
+function written(rgb: Rgb): Rgb {
+  return parseHex(toHex(rgb));
 }
 
 function luminance(rgb: Rgb): number {

@@ -12,6 +12,8 @@ export interface FileEntry {
 }
 
 export interface SelfTest {
+  /** The prompt as text; the tokens that it is made of; and the likeliest ones after it. */
+  readonly prompt: string;
   readonly promptIds: readonly number[];
   readonly greedyIds: readonly number[];
 }
@@ -139,7 +141,7 @@ function readCharacter(one: Reader): Character {
 
 function readSelfTest(engine: Reader): SelfTest {
   const test = engine.object("self_test");
-  return { promptIds: test.ids("prompt_ids"), greedyIds: test.ids("greedy_ids") };
+  return { prompt: test.text("prompt"), promptIds: test.ids("prompt_ids"), greedyIds: test.ids("greedy_ids") };
 }
 
 function readParameters(one: Reader): Parameters {

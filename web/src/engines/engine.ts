@@ -1,6 +1,6 @@
 /** What an engine is to the page, whatever computes in it. */
 
-import type { Character, EngineFiles, FileEntry, Parameters } from "../config";
+import type { Character, EngineFiles, FileEntry, Parameters, SelfTest } from "../config";
 
 export const KINDS = ["transformers-webgpu", "wllama", "transformers-wasm"] as const;
 export type Kind = (typeof KINDS)[number];
@@ -13,6 +13,9 @@ export interface Fetched {
   readonly file: FileEntry;
   readonly blob: Blob;
 }
+
+/** A stop token, from an engine that does not say which. */
+export const SOME_STOP = -1;
 
 export interface GenerateOptions {
   readonly parameters: Parameters;
@@ -37,8 +40,8 @@ export interface Engine {
   readonly threads: number;
   /** The most tokens that prompt and reply may have together. */
   readonly context: number;
-  /** The first tokens that the model takes after `promptIds` when it always takes the likeliest. */
-  greedy(promptIds: readonly number[], count: number): Promise<readonly number[]>;
+  /** The first tokens that the model takes after the prompt of `test` when it always takes the likeliest. */
+  greedy(test: SelfTest, count: number): Promise<readonly number[]>;
   /** How many tokens `prompt` takes. */
   count(prompt: string): Promise<number>;
   generate(prompt: string, options: GenerateOptions): Promise<Reply>;

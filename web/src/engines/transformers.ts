@@ -1,6 +1,6 @@
 /** ONNX in Transformers.js, on the graphics card or in WebAssembly, in a worker of its own. */
 
-import type { Character, EngineFiles } from "../config";
+import type { Character, EngineFiles, SelfTest } from "../config";
 import { unpacked } from "../download";
 import { PageFault } from "../faults";
 import { type Candidate, type Engine, type Fetched, type GenerateOptions, type Reply, threadsHere } from "./engine";
@@ -77,7 +77,7 @@ class WorkerEngine implements Engine {
     }
   }
 
-  greedy(promptIds: readonly number[], count: number): Promise<readonly number[]> {
+  greedy({ promptIds }: SelfTest, count: number): Promise<readonly number[]> {
     return this.ask({ verb: "greedy", with: { promptIds, count } });
   }
 

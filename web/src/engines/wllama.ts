@@ -1,10 +1,10 @@
 /** llama.cpp in WebAssembly, by wllama: works in every browser of these years, and is the fastest without a graphics card. */
 
 import { Wllama } from "@wllama/wllama";
-import type { Character } from "../config";
+import type { Character, SelfTest } from "../config";
 import { unpacked } from "../download";
 import { PageFault } from "../faults";
-import { type Candidate, type Engine, type Fetched, type GenerateOptions, type MakeCandidate, type Reply, threadsHere } from "./engine";
+import { type Candidate, type Engine, type Fetched, type GenerateOptions, type MakeCandidate, type Reply, SOME_STOP, threadsHere } from "./engine";
 import { shown } from "./text";
 
 /** The laws of the local engine in its order; what is not named here is off. */
@@ -20,8 +20,6 @@ interface Chunk {
   readonly choices: readonly Piece[];
   readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
 }
-
-type Prompt = string | readonly (string | number)[];
 
 /** Whether the build for old browsers is needed: no promises in WebAssembly, or no memory of 64 bits. */
 function needsCompat(): boolean {
@@ -48,13 +46,15 @@ async function start(character: Character, fetched: readonly Fetched[]): Promise
   if (!wasm) throw new Error("wllama has no .wasm among its files");
   const script = find(/\.js(\.gz)?$/);
   const urls: string[] = [];
+  /** The last lines of llama.cpp's own log, for faults. */
+  const said: string[] = [];
   const urlOf = async ({ file, blob }: Fetched, type: string): Promise<string> => {
     const url = URL.createObjectURL(await unpacked(file.path, blob, type));
     urls.push(url);
     return url;
   };
   const wasmUrl = await urlOf(wasm, "application/wasm");
-  const wllama = new Wllama({ default: wasmUrl }, { suppressNativeLog: true, logger: SILENT });
+  const wllama = new Wllama({ default: wasmUrl }, { logger: quiet(said) });
   wllama.setCompat(script ? { wasm: wasmUrl, worker: { code: await (await unpacked(script.file.path, script.blob)).text() } } : null);
   const shards = fetched.filter(({ file }) => character.engines.wllama?.files.includes(file));
   const threads = threadsHere();
@@ -63,42 +63,65 @@ async function start(character: Character, fetched: readonly Fetched[]): Promise
       // Parts keep their names, by which wllama puts them in order.
       shards.map(({ file, blob }) => new File([blob], file.path.split("/").at(-1) ?? "model.gguf")),
       {
+        log_level: 3, // warnings and errors
         n_ctx: character.context,
         n_threads: threads,
         n_gpu_layers: 0,
         n_parallel: 1,
         // The template writes the token that begins a text; llama.cpp must not write a second one.
-        kv_overrides: { "tokenizer.ggml.add_bos_token": "bool:false" },
+        // llama.cpp wants an empty key at the end of the list, which wllama does not add.
+        kv_overrides: { "tokenizer.ggml.add_bos_token": "bool:false", "": "bool:false" },
       },
     );
+  } catch (error) {
+    await wllama.exit().catch(() => undefined);
+    throw new Error([error instanceof Error ? error.message : String(error), ...said].join("; "));
   } finally {
     for (const url of urls) URL.revokeObjectURL(url);
   }
-  return new WllamaEngine(wllama, character, threads);
+  return new WllamaEngine(wllama, character, threads, said);
 }
 
 class WllamaEngine implements Engine {
   readonly kind = "wllama";
   readonly context: number;
+  /** What llama.cpp has room for. */
+  private readonly full: number;
 
   constructor(
     private readonly wllama: Wllama,
     private readonly character: Character,
     readonly threads: number,
+    private readonly said: readonly string[],
   ) {
-    this.context = Math.min(character.context, wllama.getLoadedContextInfo().n_ctx);
+    this.full = wllama.getLoadedContextInfo().n_ctx;
+    this.context = Math.min(character.context, this.full);
   }
 
-  async greedy(promptIds: readonly number[], count: number): Promise<readonly number[]> {
+  async greedy({ prompt, promptIds }: SelfTest, count: number): Promise<readonly number[]> {
     const ids: number[] = [];
-    await this.complete(promptIds, { n_predict: count, temperature: 0, n_probs: 1, ignore_eos: false }, (piece) => {
+    let stopped = false;
+    const last = await this.complete(prompt, { n_predict: count, temperature: 0, n_probs: 1 }, (piece) => {
       for (const { id } of piece.logprobs?.content ?? []) ids.push(id);
+      stopped ||= piece.finish_reason === "stop";
     });
-    return ids;
+    const read = last?.usage?.prompt_tokens;
+    if (read !== undefined && read !== promptIds.length) throw new Error(`it reads ${read} tokens where ${promptIds.length} were expected`);
+    return stopped && ids.length < count ? [...ids, SOME_STOP] : ids;
   }
 
   async count(prompt: string): Promise<number> {
-    // Reads the prompt and says nothing; what was read stays, so the reply begins sooner.
+    // llama.cpp only says how long a prompt is once it is too long, and that at once: so a known excess comes after it.
+    const filler = this.character.bosToken ?? this.character.eosToken;
+    if (filler !== null) {
+      try {
+        await this.complete(prompt + filler.repeat(this.full), { n_predict: 0 }, () => undefined);
+      } catch (error) {
+        const told = /\((\d+) tokens\)/.exec(error instanceof Error ? error.message : "");
+        if (told) return Number(told[1]) - this.full;
+        throw asRunFault(error, this.said);
+      }
+    }
     const last = await this.complete(prompt, { n_predict: 0 }, () => undefined);
     return last?.usage?.prompt_tokens ?? 0;
   }
@@ -112,8 +135,7 @@ class WllamaEngine implements Engine {
     const stop = (): void => own.abort();
     signal.addEventListener("abort", stop);
     let end: Reply["end"] = "length";
-    let ids: number[] = [];
-    const part = async (from: Prompt, length: number, forbidden: boolean): Promise<void> => {
+    const part = async (from: string, length: number, forbidden: boolean): Promise<void> => {
       const probabilities = watch || forbidden;
       const last = await this.complete(
         from,
@@ -133,7 +155,6 @@ class WllamaEngine implements Engine {
         },
         (piece) => {
           for (const { id } of piece.logprobs?.content ?? []) {
-            ids.push(id);
             if (watch && stopIds.includes(id)) {
               end = "stop";
               own.abort();
@@ -151,9 +172,9 @@ class WllamaEngine implements Engine {
       const least = Math.min(parameters.min_new_tokens, parameters.max_new_tokens);
       if (least > 0) await part(prompt, least, true);
       const left = parameters.max_new_tokens - least;
-      if (left > 0 && !own.signal.aborted) await part(least > 0 ? [prompt, ...ids] : prompt, left, false);
+      if (left > 0 && !own.signal.aborted) await part(prompt + reply.text, left, false);
     } catch (error) {
-      if (!own.signal.aborted) throw asRunFault(error);
+      if (!own.signal.aborted) throw asRunFault(error, this.said);
       if (signal.aborted) end = "stopped";
     } finally {
       signal.removeEventListener("abort", stop);
@@ -166,7 +187,7 @@ class WllamaEngine implements Engine {
   }
 
   private async complete(
-    prompt: Prompt,
+    prompt: string,
     body: Record<string, unknown>,
     onPiece: (piece: Piece) => void,
     signal?: AbortSignal,
@@ -186,7 +207,7 @@ class WllamaEngine implements Engine {
 /** The reply so far. */
 class Coming {
   tokens = 0;
-  private text = "";
+  text = "";
   private pieces = 0;
   private first = 0;
 
@@ -205,11 +226,17 @@ class Coming {
   }
 }
 
-const nothing = (): void => undefined;
-const SILENT = { debug: nothing, log: nothing, warn: nothing, error: nothing };
+/** A logger that keeps the last lines instead of writing them to the console. */
+function quiet(said: string[]): Record<"debug" | "log" | "warn" | "error", (...words: unknown[]) => void> {
+  const keep = (...words: unknown[]): void => {
+    said.push(words.map(String).join(" ").trim().slice(0, 300));
+    if (said.length > 6) said.shift();
+  };
+  return { debug: () => undefined, log: () => undefined, warn: keep, error: keep };
+}
 
-function asRunFault(error: unknown): PageFault {
-  const text = error instanceof Error ? error.message : String(error);
+function asRunFault(error: unknown, said: readonly string[]): PageFault {
+  const text = [error instanceof Error ? error.message : String(error), ...said].join("; ");
   if (/memory|out of bounds|unreachable/i.test(text)) {
     return new PageFault("This device ran out of memory for the character.", "Close other tabs, then load the page again.", `wllama: ${text}`);
   }
