@@ -62,7 +62,8 @@ export class Chat {
       { class: "welcome" },
       portrait(character, "large"),
       el("h1", {}, character.title),
-      character.description !== null && el("p", { class: "description" }, character.description),
+      // The summary is its first paragraph; the rest is in the drawer.
+      character.description !== null && el("p", { class: "description" }, character.description.split("\n\n")[0]),
       character.greeting !== null && character.greeting.trim() !== "" && el("p", { class: "greeting" }, character.greeting.trim()),
     );
     this.down = el("button", { type: "button", class: "to-end", hidden: true, onclick: () => this.toEnd(true) }, "To the end");
