@@ -76,7 +76,7 @@ export class Chat {
 
   /** Find an engine; begin by itself when everything is here already. */
   async open(forced: string | null): Promise<void> {
-    this.onStatus("on your device");
+    this.onStatus("asleep");
     try {
       const list = await candidates(this.page, this.character, forced);
       const [first] = list;
@@ -120,7 +120,7 @@ export class Chat {
     const signal = AbortSignal.any([leave.signal, this.leaving.signal]);
     const progress = new Progress(this.character.title, sizeOf(first), () => leave.abort());
     this.state = "coming";
-    this.onStatus("starting");
+    this.onStatus("waking up");
     this.foot.replaceChildren(progress.node);
     try {
       const engine = await startFirst(list, this.character, {
@@ -150,7 +150,7 @@ export class Chat {
 
   private fail(error: unknown, onAgain: () => void): void {
     this.state = "away";
-    this.onStatus("not here");
+    this.onStatus("asleep");
     this.foot.replaceChildren(faultCard(error, onAgain));
   }
 
@@ -284,6 +284,7 @@ export class Chat {
   };
 
   private readonly watchScroll = (): void => {
+    document.documentElement.classList.toggle("scrolled", document.documentElement.scrollTop > 8);
     this.down.hidden = this.atEnd() || this.conversation.turns.length === 0;
   };
 
