@@ -197,7 +197,7 @@ def test_a_reply_can_be_stopped(watched: Watched, host: Host, engine: str) -> No
     start(page, host, engine)
     page.get_by_label("Say something to Dot").fill("Go on")
     page.keyboard.press("Enter")
-    page.wait_for_function("(document.querySelector('.flowing')?.textContent ?? '').length > 5", timeout=60_000)
+    expect(page.locator(".flowing")).to_be_visible(timeout=60_000)
     page.keyboard.press("Escape")
     expect(page.get_by_text("You stopped it here.")).to_be_visible(timeout=60_000)
 
@@ -206,7 +206,7 @@ def test_a_long_conversation_forgets_its_beginning_and_says_so(watched: Watched,
     page = watched.page
     start(page, host)
     for number in range(4):
-        say(page, f"{number} " + "and then it rained again " * 8)
+        say(page, f"{number} " + "and then it rained again " * 20)
     expect(page.get_by_text("no longer remembers what is above")).to_be_visible()
 
 

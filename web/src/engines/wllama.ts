@@ -177,6 +177,7 @@ class WllamaEngine implements Engine {
         } catch (error) {
           if (own.signal.aborted || !this.said.some((line) => line.includes("invalid UTF-8"))) throw error;
           this.said.length = 0;
+          if (parameters.temperature < 1e-5) return; // the likeliest token would be the same again
           left = length - (reply.pieces - least) - tries - 1;
         }
       }

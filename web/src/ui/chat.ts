@@ -32,6 +32,8 @@ export class Chat {
   private readonly conversation: Conversation;
   private readonly down: HTMLButtonElement;
   private parameters: Parameters;
+  /** The engine that the address asks for. */
+  private forced: string | null = null;
   private engine: Engine | null = null;
   private state: State = "away";
   private leaving = new AbortController();
@@ -76,6 +78,7 @@ export class Chat {
 
   /** Find an engine; begin by itself when everything is here already. */
   async open(forced: string | null): Promise<void> {
+    this.forced = forced;
     this.onStatus("asleep");
     try {
       const list = await candidates(this.page, this.character, forced);
@@ -139,11 +142,12 @@ export class Chat {
       this.onStatus("on your device");
       this.draw();
       announce(`${this.character.title} is here.`);
+      if (this.conversation.turns.length > 0) this.toEnd(false);
       this.composer.focus();
     } catch (error) {
       this.state = "away";
       if (this.leaving.signal.aborted) return;
-      if (isAbort(error)) return await this.open(null);
+      if (isAbort(error)) return await this.open(this.forced);
       this.fail(error, () => void this.start(list));
     }
   }
@@ -276,7 +280,7 @@ export class Chat {
     this.engine = null;
     this.drawer.show(null, null);
     this.state = "away";
-    await this.open(null);
+    await this.open(this.forced);
   }
 
   private readonly onKey = (event: KeyboardEvent): void => {
