@@ -155,7 +155,9 @@ export class Chat {
   private fail(error: unknown, onAgain: () => void): void {
     this.state = "away";
     this.onStatus("asleep");
-    this.foot.replaceChildren(faultCard(error, onAgain));
+    const card = faultCard(error, onAgain);
+    this.foot.replaceChildren(card);
+    card.scrollIntoView({ block: "nearest" });
   }
 
   private say(words: string): void {
@@ -210,6 +212,7 @@ export class Chat {
       this.trouble.replaceChildren();
     } catch (error) {
       this.trouble.replaceChildren(faultCard(asFault(error), null));
+      this.toEnd(false);
       this.unsay(before.words);
     }
     this.state = "ready";
