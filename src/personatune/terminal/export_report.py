@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from personatune.export.figures import figures
+from personatune.export.figures import each, figures
 from personatune.terminal.live_area import LiveArea, Standing
 from personatune.terminal.printable import Fitted
 from personatune.terminal.quantities import duration, size
@@ -60,13 +60,16 @@ def print_export(made: Export, console: Console) -> None:
     console.print(
         f"{about['persona']}@{about['run']} as {about['to']} in {about['quantization']}: {state}", markup=False
     )
-    if parity := made.parity:
+    for kind, parity in each(made.parity) if made.parity else ():
+        if kind:
+            console.print(kind, style="bold", markup=False)
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column()
         table.add_column(style="bold")
         for name, value in figures(parity):
             table.add_row(name, value)
         console.print(Fitted(table))
+    if made.parity:
         console.print("compared with the run: within its limits", style="green")
     for note in about.get("notes", ()):
         console.print(f"note: {note}", markup=False, soft_wrap=True)

@@ -1,0 +1,78 @@
+"""A few tokens that a file must say again wherever it runs: what a page asks an engine before it trusts it.
+
+Engines round differently, so the likeliest token may be another one where two are nearly as likely. Prompts are tried
+until one has a reply in which no step is near a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from personatune.export.stepping import Stepper
+
+LEAST, MOST = 8, 16
+"""Tokens of the reply."""
+SURE = 2.0
+"""The likeliest token's logit is so far above the second's: nobody's rounding turns that over."""
+NEAR = 0.5
+"""A step with less between the two is near a tie."""
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """A prompt and how its likeliest reply begins."""
+
+    prompt_ids: tuple[int, ...]
+    """The prompt, as tokens."""
+    greedy_ids: tuple[int, ...]
+    """The likeliest reply's first tokens."""
+    margin: float
+    """The least that lay between the likeliest token and the second, as logits."""
+
+    def as_dict(self) -> dict[str, list[int]]:
+        """As page.json has it."""
+        return {"prompt_ids": list(self.prompt_ids), "greedy_ids": list(self.greedy_ids)}
+
+
+def self_test(model: Stepper, prompts: Iterable[Sequence[int]], stop_ids: Sequence[int]) -> SelfTest:
+    """The surest of the replies to `prompts`, of which there is one at least; a sure one ends the search."""
+    best: SelfTest | None = None
+    for prompt in prompts:
+        found = _longest(prompt, *_greedy(model, prompt, stop_ids))
+        if best is None or _worth(found) > _worth(best):
+            best = found
+        if len(best.greedy_ids) >= LEAST and best.margin >= SURE:
+            break
+    if best is None:
+        raise ValueError("there is no prompt to test with")
+    return best
+
+
+def _greedy(model: Stepper, prompt: Sequence[int], stop_ids: Sequence[int]) -> tuple[list[int], list[float]]:
+    """The likeliest reply, its stop token included, and how far each token is above the second."""
+    reply, margins = list[int](), list[float]()
+    logits = model.read(prompt)
+    while True:
+        second, first = np.partition(logits, -2)[-2:]
+        reply.append(int(logits.argmax()))
+        margins.append(float(first - second))
+        if len(reply) == MOST or reply[-1] in stop_ids:
+            return reply, margins
+        logits = model.add(reply[-1])
+
+
+def _longest(prompt: Sequence[int], reply: Sequence[int], margins: Sequence[float]) -> SelfTest:
+    """As much of a reply as is sure; eight tokens of what is not, if none of them is near a tie."""
+    least = np.minimum.accumulate(np.array(margins))
+    for floor, shortest in ((SURE, LEAST), (NEAR, LEAST), (NEAR, 1)):
+        length = int((least >= floor).sum())
+        if length >= shortest:
+            return SelfTest(tuple(prompt), tuple(reply[:length]), float(least[length - 1]))
+    return SelfTest(tuple(prompt), (reply[0],), margins[0])
+
+
+def _worth(found: SelfTest) -> tuple[int, float]:
+    return min(len(found.greedy_ids), LEAST), min(found.margin, SURE)
