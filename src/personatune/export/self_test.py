@@ -41,7 +41,8 @@ def self_test(model: Stepper, prompts: Iterable[Sequence[int]], stop_ids: Sequen
     """The surest of the replies to `prompts`, of which there is one at least; a sure one ends the search."""
     best: SelfTest | None = None
     for prompt in prompts:
-        found = _longest(prompt, *_greedy(model, prompt, stop_ids))
+        floor = best.margin if best is not None and len(best.greedy_ids) >= LEAST else NEAR
+        found = _longest(prompt, *_greedy(model, prompt, stop_ids, floor))
         if best is None or _worth(found) > _worth(best):
             best = found
         if len(best.greedy_ids) >= LEAST and best.margin >= SURE:
@@ -51,15 +52,20 @@ def self_test(model: Stepper, prompts: Iterable[Sequence[int]], stop_ids: Sequen
     return best
 
 
-def _greedy(model: Stepper, prompt: Sequence[int], stop_ids: Sequence[int]) -> tuple[list[int], list[float]]:
-    """The likeliest reply, its stop token included, and how far each token is above the second."""
+def _greedy(
+    model: Stepper, prompt: Sequence[int], stop_ids: Sequence[int], floor: float
+) -> tuple[list[int], list[float]]:
+    """The likeliest reply, its stop token included, and how far each token is above the second.
+
+    It ends where a token is less than `floor` above the second: what comes later cannot make up for that.
+    """
     reply, margins = list[int](), list[float]()
     logits = model.read(prompt)
     while True:
         second, first = np.partition(logits, -2)[-2:]
         reply.append(int(logits.argmax()))
         margins.append(float(first - second))
-        if len(reply) == MOST or reply[-1] in stop_ids:
+        if len(reply) == MOST or reply[-1] in stop_ids or margins[-1] < floor:
             return reply, margins
         logits = model.add(reply[-1])
 
