@@ -180,6 +180,7 @@ def test_both_files_say_the_self_test_again_and_the_template_renders_its_test(ex
         test = one["engines"][engine]["self_test"]
         rows = model.follow(test["prompt_ids"], test["greedy_ids"])
         assert rows.argmax(1).tolist() == test["greedy_ids"]
+        assert model.token_ids(test["prompt"]) == test["prompt_ids"]
         model.close()
     messages = [Message(**message) for message in one["render_test"]["messages"]]
     assert prompt_text(LightTokenizer(home / "onnx"), messages) == one["render_test"]["text"]

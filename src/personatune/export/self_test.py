@@ -25,24 +25,30 @@ NEAR = 0.5
 class SelfTest:
     """A prompt and how its likeliest reply begins."""
 
+    prompt: str
+    """The prompt as text, its control strings included: some engines read nothing else."""
     prompt_ids: tuple[int, ...]
-    """The prompt, as tokens."""
+    """The same as tokens."""
     greedy_ids: tuple[int, ...]
     """The likeliest reply's first tokens."""
     margin: float
     """The least that lay between the likeliest token and the second, as logits."""
 
-    def as_dict(self) -> dict[str, list[int]]:
+    def as_dict(self) -> dict[str, object]:
         """As page.json has it."""
-        return {"prompt_ids": list(self.prompt_ids), "greedy_ids": list(self.greedy_ids)}
+        return {"prompt": self.prompt, "prompt_ids": list(self.prompt_ids), "greedy_ids": list(self.greedy_ids)}
 
 
-def self_test(model: Stepper, prompts: Iterable[Sequence[int]], stop_ids: Sequence[int]) -> SelfTest:
-    """The surest of the replies to `prompts`, of which there is one at least; a sure one ends the search."""
+def self_test(model: Stepper, prompts: Iterable[tuple[str, Sequence[int]]], stop_ids: Sequence[int]) -> SelfTest:
+    """The surest of the replies to `prompts`, each as text and as tokens; a sure one ends the search.
+
+    There must be one prompt at least.
+    """
     best: SelfTest | None = None
-    for prompt in prompts:
+    for text, prompt in prompts:
         floor = best.margin if best is not None and len(best.greedy_ids) >= LEAST else NEAR
-        found = _longest(prompt, *_greedy(model, prompt, stop_ids, floor))
+        reply, least = _longest(*_greedy(model, prompt, stop_ids, floor))
+        found = SelfTest(text, tuple(prompt), reply, least)
         if best is None or _worth(found) > _worth(best):
             best = found
         if len(best.greedy_ids) >= LEAST and best.margin >= SURE:
@@ -70,14 +76,14 @@ def _greedy(
         logits = model.add(reply[-1])
 
 
-def _longest(prompt: Sequence[int], reply: Sequence[int], margins: Sequence[float]) -> SelfTest:
-    """As much of a reply as is sure; eight tokens of what is not, if none of them is near a tie."""
+def _longest(reply: Sequence[int], margins: Sequence[float]) -> tuple[tuple[int, ...], float]:
+    """As much of a reply as is sure, or eight tokens of one that is near no tie; and the least margin."""
     least = np.minimum.accumulate(np.array(margins))
     for floor, shortest in ((SURE, LEAST), (NEAR, LEAST), (NEAR, 1)):
         length = int((least >= floor).sum())
         if length >= shortest:
-            return SelfTest(tuple(prompt), tuple(reply[:length]), float(least[length - 1]))
-    return SelfTest(tuple(prompt), (reply[0],), margins[0])
+            return tuple(reply[:length]), float(least[length - 1])
+    return (reply[0],), margins[0]
 
 
 def _worth(found: SelfTest) -> tuple[int, float]:

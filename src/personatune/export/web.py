@@ -11,7 +11,7 @@ from typing import Any
 
 from personatune import files
 from personatune.conversation import Message
-from personatune.data.render import prompt_ids
+from personatune.data.render import encode, prompt_text
 from personatune.errors import ModelError, PersonatuneError
 from personatune.export import built_page, gguf, llama_cpp, onnx, page_json
 from personatune.export.parity import NEAR
@@ -136,15 +136,16 @@ def _self_test(model: Any, work: Work, home: Path) -> SelfTest:
     return self_test(model, _prompts(work, LightTokenizer(home / "onnx")), work.merged.stop_ids)
 
 
-def _prompts(work: Work, tokenizer: LightTokenizer) -> Iterator[list[int]]:
-    """Prompts as tokens: what the character was taught to answer, then the suite's."""
+def _prompts(work: Work, tokenizer: LightTokenizer) -> Iterator[tuple[str, list[int]]]:
+    """Prompts as text and as tokens: what the character was taught to answer, then the suite's."""
     apart, learned = conversations_of(work.persona, work.run)
     system = [Message(role="system", content=work.system_prompt)] if work.system_prompt else []
     said = [row.prompts[0] for row in (*learned, *apart) if row.prompts and len(row.prompts[0]) <= 200]
     step = max(1, len(said) // TRIED)
     asked = [*said[::step][:TRIED], *page_json.starters(work)]
-    for text in asked or ["Hello"]:
-        yield prompt_ids(tokenizer, [*system, Message(role="user", content=text)])
+    for said_first in asked or ["Hello"]:
+        text = prompt_text(tokenizer, [*system, Message(role="user", content=said_first)])
+        yield text, encode(tokenizer, text)
 
 
 def _octets(work: Work) -> int:

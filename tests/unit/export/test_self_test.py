@@ -35,12 +35,16 @@ class Scripted:
         return logits
 
 
+def ask(*numbers: int) -> list[tuple[str, list[int]]]:
+    return [(f"prompt {number}", [number]) for number in numbers]
+
+
 def test_a_sure_reply_ends_the_search_and_is_as_long_as_it_is_sure():
     model = Scripted([0.1] * MOST, [4.0] * 11 + [0.3] * 9, [9.0] * MOST)
 
-    found = self_test(model, [[0], [1], [2]], stop_ids=())
+    found = self_test(model, ask(0, 1, 2), stop_ids=())
 
-    assert found.prompt_ids == (1,)
+    assert (found.prompt, found.prompt_ids) == ("prompt 1", (1,))
     assert found.greedy_ids == tuple(range(3, 14))
     assert found.margin == pytest.approx(4.0)
     assert model.asked == 2
@@ -49,7 +53,7 @@ def test_a_sure_reply_ends_the_search_and_is_as_long_as_it_is_sure():
 def test_the_surest_is_taken_where_none_is_sure():
     model = Scripted([0.6] * MOST, [1.5] * LEAST + [0.01] * MOST, [0.9] * MOST)
 
-    found = self_test(model, [[0], [1], [2]], stop_ids=())
+    found = self_test(model, ask(0, 1, 2), stop_ids=())
 
     assert (found.prompt_ids, len(found.greedy_ids)) == ((1,), LEAST)
     assert found.margin >= NEAR
@@ -58,7 +62,7 @@ def test_the_surest_is_taken_where_none_is_sure():
 def test_no_step_is_near_a_tie_where_one_can_be_avoided():
     model = Scripted([3.0, 3.0, 0.1] + [3.0] * MOST, [3.0, 0.1] + [3.0] * MOST)
 
-    found = self_test(model, [[0], [1]], stop_ids=())
+    found = self_test(model, ask(0, 1), stop_ids=())
 
     assert (found.prompt_ids, found.greedy_ids) == ((0,), (3, 4))
     assert found.margin >= SURE
@@ -67,11 +71,11 @@ def test_no_step_is_near_a_tie_where_one_can_be_avoided():
 def test_it_ends_with_the_stop_token_and_never_goes_past_it():
     model = Scripted([3.0] * MOST)
 
-    assert self_test(model, [[0]], stop_ids=(12,)).greedy_ids == tuple(range(3, 13))
+    assert self_test(model, ask(0), stop_ids=(12,)).greedy_ids == tuple(range(3, 13))
 
 
 def test_a_model_that_is_never_sure_has_a_test_all_the_same():
-    assert len(self_test(Scripted([0.01] * MOST, [0.2] * MOST), [[0], [1]], stop_ids=()).greedy_ids) == 1
+    assert len(self_test(Scripted([0.01] * MOST, [0.2] * MOST), ask(0, 1), stop_ids=()).greedy_ids) == 1
 
 
 def test_without_a_prompt_there_is_none():
