@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import zlib
 from dataclasses import replace
@@ -14,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import QUICK, Run, assert_clear, contents, make_dot
+from commands import COMMAND, QUICK, Run, assert_clear, contents, make_dot
+from test_broken_machine import IN_OWN_MOUNTS, needs_mounts
 
 from personatune import cli as command_line
 from personatune.conversation import Message
@@ -414,24 +418,32 @@ def test_a_run_that_changes_meanwhile_is_noticed(trained: Path, run: Run, monkey
     assert not (trained / "exports" / "r1-web").exists()
 
 
-def test_a_place_that_may_not_be_written(trained: Path, run: Run, place: Path):
-    locked = place / "locked"
-    locked.mkdir()
-    locked.chmod(0o500)
-    try:
-        if (locked / "x").exists() or _may_write(locked):
-            pytest.skip("this user may write anywhere")
-        assert_clear(run("export", "dot@r1", "--to", "web", "--output", "locked/page"), "no permission")
-    finally:
-        locked.chmod(0o700)
+def test_a_disk_that_fills_up_keeps_the_parts_that_are_whole_and_no_half_one(
+    trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_work: object, folder: Path, _on_stage: object) -> None:
+        (folder / "half").write_bytes(b"x" * 1000)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "half"))
+
+    monkeypatch.setattr(onnx, "write", fail)
+
+    assert_clear(run("export", "dot@r1", "--to", "web"), "the disk is full", "free some space")
+    staging = trained / "exports" / "r1-web.new"
+    assert [path.name for path in staging.rglob("*") if path.is_file()] == [".state.json", "model-q8_0.gguf"]
 
 
-def _may_write(folder: Path) -> bool:
-    try:
-        (folder / "x").write_text("")
-    except OSError:
-        return False
-    return True
+@needs_mounts
+def test_a_place_that_may_not_be_written(trained: Path, place: Path):
+    (place / "locked").mkdir()
+    command = " ".join([*COMMAND, "export", "dot@r1", "--to", "web", "--output", "locked/page"])
+    script = f"mount -t tmpfs -o ro tmpfs locked || exit 99; {command}"
+    done = subprocess.run(
+        [*IN_OWN_MOUNTS, "sh", "-c", script], cwd=place, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "no permission" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
