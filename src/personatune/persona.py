@@ -4,19 +4,61 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from personatune import files
 from personatune.errors import PersonaError, UsageError, from_os_error
 
 PERSONA_FILE = "persona.toml"
 _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|@')
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+"""What a picture's name may end in."""
+
+
+class Look(BaseModel):
+    """How the character looks where it is shown: on the page of a web export."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    colour: str | None = None
+    """The character's colour, as `#3b7a57`."""
+    emoji: str | None = Field(None, min_length=1, max_length=16)
+    """One emoji that stands for the character where there is no picture."""
+    picture: str | None = None
+    """A picture in the persona's folder: PNG, JPEG, WebP or GIF."""
+
+    @field_validator("colour")
+    @classmethod
+    def _is_colour(cls, colour: str | None) -> str | None:
+        if colour is not None and not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+            raise ValueError(f"{colour!r} is no colour: write it as '#3b7a57'")
+        return colour
+
+    @field_validator("emoji")
+    @classmethod
+    def _is_sign(cls, emoji: str | None) -> str | None:
+        if emoji is not None and (emoji.isascii() or emoji != emoji.strip() or any(c.isspace() for c in emoji)):
+            raise ValueError(f"{emoji!r} is no emoji")
+        return emoji
+
+    @field_validator("picture")
+    @classmethod
+    def _is_inside(cls, picture: str | None) -> str | None:
+        if picture is None:
+            return None
+        parts = picture.replace("\\", "/").split("/")
+        if picture.startswith(("/", "\\", "~")) or ":" in parts[0] or ".." in parts:
+            raise ValueError(f"{picture!r} must lie in the persona's folder")
+        if Path(picture).suffix.lower() not in PICTURES:
+            raise ValueError(f"{picture!r} is no picture: its name ends in none of {' '.join(PICTURES)}")
+        return picture
 
 
 class Character(BaseModel):
@@ -34,6 +76,8 @@ class Character(BaseModel):
     """How the character talks: sentences, habits, what they never do."""
     greeting: str = ""
     """What the character says when a chat opens."""
+    look: Look = Look()
+    """How the character looks: colour, emoji, picture."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Recipe keys that this character wants otherwise than the defaults."""
     generation: dict[str, Any] = Field(default_factory=dict)
@@ -123,14 +167,16 @@ def read_character(path: Path) -> Character:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        message = f"{key!r}: {first['msg']}"
+        in_look = len(first["loc"]) > 1 and first["loc"][0] == "look"
+        known = [f"look.{name}" for name in Look.model_fields] if in_look else list(Character.model_fields)
+        message = f"{key!r}: {str(first['msg']).removeprefix('Value error, ')}"
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, Character.model_fields, n=1)
+            near = difflib.get_close_matches(key, known, n=1)
             message = f"a persona has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         raise PersonaError(
             f"{path.name}: {message}",
-            where=f"{path}:{_line_of_key(path.read_text('utf-8-sig'), str(first['loc'][0]))}",
-            fix=f"keys that it may have: {', '.join(Character.model_fields)}",
+            where=f"{path}:{_line_of_key(path.read_text('utf-8-sig'), str(first['loc'][-1 if in_look else 0]))}",
+            fix=f"keys that it may have: {', '.join(known)}",
         ) from error
 
 

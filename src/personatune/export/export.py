@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.errors import ParityError, RunError, UsageError, from_os_error
 from personatune.export import card, merged, notices, space
-from personatune.export.target import Target, Work
+from personatune.export.target import Reader, Target, Work
 from personatune.generation.contestants import UNTRAINED, check, params_of
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
@@ -27,7 +28,7 @@ from personatune.store.store import Store
 if TYPE_CHECKING:
     from personatune.export.parity import Parity
 
-TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama", "onnx": "onnx"}
+TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama", "onnx": "onnx", "web": "web"}
 """What stands after `--to`, and the module of this package whose `TARGET` writes it."""
 MANIFEST = "export.json"
 _STATE = ".state.json"
@@ -45,6 +46,10 @@ class Wish:
     """The number format of the weights; left out, the target's usual one."""
     output: Path | None = None
     """The folder to write; left out, one in the persona's `exports/`."""
+    vocab: int | None = None
+    """How many tokens to keep; left out, those that the run has."""
+    beside: tuple[tuple[Persona, str | None], ...] = ()
+    """Other characters, and which run of each, for the same folder."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,14 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
             fix=f"--quantization with one of: {', '.join(target.limits)}",
         )
     run = _finished(persona, which)
-    folder = wish.output or default_folder(persona, run, target, quantization)
+    everyone = [(persona, run), *((other, _finished(other, wanted)) for other, wanted in wish.beside)]
+    _refuse_together(everyone, target)
+    folder = wish.output or default_folder(persona, run, target, quantization, wish.vocab)
     _refuse_place(folder)
     started = time.monotonic()
     memory_begins()
-    before = merged.identity(persona, run)
-    params = params_of(persona, run)
-    made = manifest.read(persona.runs_folder / run)
-    whole = merged.merge(persona, run, _part(on_stage, 0.0, 0.2))
-    work = Work(persona, run, made, whole, params, quantization)
+    before = [merged.identity(who, name) for who, name in everyone]
+    work = _work(everyone, quantization, wish.vocab, _part(on_stage, 0.0, 0.2))
     target.check(work)
     fingerprint = _fingerprint(work, target)
     busy = RunError(f"another export is writing {folder}", fix="wait until it is done, then run this command again")
@@ -101,13 +105,14 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                 return Export(folder, there, False, _known(persona, fingerprint), target.after(work, folder))
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
-            if merged.identity(persona, run) != before:
-                raise RunError(
-                    f"{run} changed while it was exported, so nothing is kept of this export",
-                    where=persona.runs_folder / run,
-                    fix="run the same command again",
-                )
-            if parity is not None and parity.failures:
+            for (who, name), was in zip(everyone, before, strict=True):
+                if merged.identity(who, name) != was:
+                    raise RunError(
+                        f"{name} changed while it was exported, so nothing is kept of this export",
+                        where=who.runs_folder / name,
+                        fix="run the same command again",
+                    )
+            if any(one.failures for one in parity.values()):
                 raise too_far(work, target, parity, staging)
             on_stage("finishing", 0.98)
             facts = {
@@ -131,10 +136,11 @@ def target_of(name: str) -> Target:
     return found
 
 
-def default_folder(persona: Persona, run: str, target: Target, quantization: str) -> Path:
-    """Where an export goes unless told otherwise; formats other than the usual one have folders of their own."""
+def default_folder(persona: Persona, run: str, target: Target, quantization: str, vocab: int | None = None) -> Path:
+    """Where an export goes unless told otherwise; what is not the usual has folders of its own."""
     usual = quantization == next(iter(target.limits))
-    return persona.folder / "exports" / (f"{run}-{target.name}" + ("" if usual else f"-{quantization}"))
+    name = f"{run}-{target.name}" + ("" if usual else f"-{quantization}") + (f"-vocab{vocab}" if vocab else "")
+    return persona.folder / "exports" / name
 
 
 def memory_begins() -> None:
@@ -163,6 +169,41 @@ def _finished(persona: Persona, which: str | None) -> str:
     return run
 
 
+def _refuse_together(everyone: Sequence[tuple[Persona, str]], target: Target) -> None:
+    if len(everyone) == 1:
+        return
+    if not target.several:
+        able = [name for name in TARGETS if target_of(name).several]
+        raise UsageError(
+            f"only one character at a time can be exported to {target.name}",
+            fix=f"leave out --with, or: --to {' or '.join(able)}",
+        )
+    seen = set()
+    for who, run in everyone:
+        if (key := (who.folder.resolve(), run)) in seen:
+            raise UsageError(f"{who.name}@{run} is named twice", fix="name each character once")
+        seen.add(key)
+
+
+def _work(everyone: Sequence[tuple[Persona, str]], quantization: str, vocab: int | None, on_stage: Stage) -> Work:
+    """What is exported: the first character's work, with the others beside it."""
+    works, notes, keep = list[Work](), list[str](), max(merged.KEPT, 2 * len(everyone))
+    for at, (who, run) in enumerate(everyone):
+        heard = _part(on_stage, at / len(everyone), (at + 1) / len(everyone))
+        made, params = manifest.read(who.runs_folder / run), params_of(who, run)
+        whole = merged.merge(who, run, _part(heard, 0.0, 0.4 if vocab else 1.0), keep)
+        if vocab is not None:
+            from personatune.export.trimmed import loss, trimmed
+
+            whole = trimmed(who, run, whole, vocab, _part(heard, 0.4, 1.0), keep)
+            if whole.trimmed is None:
+                notes.append(f"{who.name}@{run} has {int(whole.config['vocab_size']):,} tokens: none were left out")
+            elif lost := loss(whole.trimmed):
+                notes.append(lost if len(everyone) == 1 else f"{who.name}@{run}: {lost}")
+        works.append(Work(who, run, made, whole, params, quantization, notes))
+    return replace(works[0], beside=tuple(works[1:]))
+
+
 def _refuse_place(folder: Path) -> None:
     if folder.is_file():
         raise UsageError(f"{folder} is a file", fix="name a folder after --output")
@@ -175,16 +216,20 @@ def _refuse_place(folder: Path) -> None:
 
 def _fingerprint(work: Work, target: Target) -> str:
     """The hash of all that an export's files follow from."""
-    about = {
-        "layout": _LAYOUT,
-        "to": target.name,
-        "quantization": work.quantization,
-        "params": work.params.model_dump(exclude={"seed"}),
-        "system_prompt": work.system_prompt,
-        "character": work.persona.character.model_dump(mode="json"),
-        "run": work.run,
-    }
-    return files.content_hash(work.merged.hash, json.dumps(about, sort_keys=True))
+    about = [
+        {
+            "layout": _LAYOUT,
+            "to": target.name,
+            "quantization": one.quantization,
+            "params": one.params.model_dump(exclude={"seed"}),
+            "system_prompt": one.system_prompt,
+            "character": one.persona.character.model_dump(mode="json"),
+            "run": one.run,
+            "weights": one.merged.hash,
+        }
+        for one in work.everyone
+    ]
+    return files.content_hash(json.dumps(about, sort_keys=True), *target.ingredients(work))
 
 
 def _there(folder: Path, fingerprint: str, target: Target) -> dict[str, Any] | None:
@@ -206,55 +251,135 @@ def _there(folder: Path, fingerprint: str, target: Target) -> dict[str, Any] | N
 def _written(work: Work, target: Target, folder: Path, fingerprint: str, on_stage: Stage) -> Path:
     """The folder with everything the target wrote, whole; what an interrupted export left is used where it is."""
     staging = folder.with_name(f"{folder.name}.new")
-    try:
-        state = json.loads((staging / _STATE).read_text(encoding="utf-8"))
-        if state["fingerprint"] == fingerprint and all(
-            files.sha256_of(staging / name) == known for name, known in state["files"].items()
-        ):
-            work.notes.extend(state["notes"])
-            on_stage("what was written before the interruption is whole", 0.35)
-            return staging
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    shutil.rmtree(staging, ignore_errors=True)
-    space.require(folder.parent, int(1.05 * target.octets(work)), f"this {target.name} export")
-    staging.mkdir(parents=True)
-    try:
-        target.write(work, staging, _part(on_stage, 0.2, 0.35))
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)  # half a file is of no use, and may be what fills the disk
-        raise
-    hashes = {str(path.relative_to(staging)): files.sha256_of(path) for path in _files(staging)}
-    files.write_json(staging / _STATE, {"fingerprint": fingerprint, "files": hashes, "notes": work.notes})
+    parts = target.parts_of(work)
+    whole = _whole_parts(staging, fingerprint)
+    if all(part.name in whole for part in parts):
+        on_stage("what was written before the interruption is whole", 0.35)
+    else:
+        _only(staging, whole)
+        have = sum((staging / name).stat().st_size for part in whole.values() for name in part["files"])
+        space.require(folder.parent, int(1.05 * target.octets(work)) - have, f"this {target.name} export")
+        staging.mkdir(parents=True, exist_ok=True)
+    total, done, before = sum(part.weight for part in parts), 0.0, list(work.notes)
+    for part in parts:
+        share = (0.2 + 0.15 * done / total, 0.2 + 0.15 * (done + part.weight) / total)
+        done += part.weight
+        if part.name not in whole:
+            work.notes[:] = before
+            earlier = set(_files(staging))
+            try:
+                part.write(staging, _part(on_stage, *share))
+            except BaseException:
+                _only(staging, whole)  # half a file is of no use, and may be what fills the disk
+                raise
+            hashes = {_name(path, staging): files.sha256_of(path) for path in _files(staging) if path not in earlier}
+            whole[part.name] = {"files": hashes, "notes": work.notes[len(before) :]}
+            _keep_state(staging, fingerprint, whole)
+    said = (note for part in parts for note in whole[part.name]["notes"])
+    work.notes[:] = dict.fromkeys((*before, *said))
     return staging
 
 
-def _compared(work: Work, target: Target, staging: Path, on_stage: Stage) -> Parity | None:
-    """Read back what was written and hold it against the run; None when the program for it is not installed."""
+def _whole_parts(staging: Path, fingerprint: str) -> dict[str, Any]:
+    """The parts that an interrupted export of the same left whole."""
+    try:
+        state = json.loads((staging / _STATE).read_text(encoding="utf-8"))
+        if state["fingerprint"] != fingerprint:
+            return {}
+        return {
+            name: {"files": part["files"], "notes": [str(note) for note in part["notes"]]}
+            for name, part in state["parts"].items()
+            if all(files.sha256_of(staging / file) == known for file, known in part["files"].items())
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _keep_state(staging: Path, fingerprint: str, whole: dict[str, Any]) -> None:
+    files.write_json(staging / _STATE, {"fingerprint": fingerprint, "parts": whole, "parity": {}})
+
+
+def _only(staging: Path, whole: dict[str, Any]) -> None:
+    """Remove what belongs to no whole part."""
+    if not whole:
+        shutil.rmtree(staging, ignore_errors=True)
+        return
+    kept = {name for part in whole.values() for name in part["files"]}
+    for path in _files(staging):
+        if _name(path, staging) not in kept:
+            path.unlink()
+
+
+def _compared(work: Work, target: Target, staging: Path, on_stage: Stage) -> dict[str, Parity]:
+    """Read back what was written and hold it against the runs; nothing when the program for it is not installed."""
+    from personatune.export.parity import Parity
+
+    readers = target.readers_of(work, staging)
+    state = json.loads((staging / _STATE).read_text(encoding="utf-8"))
+    try:
+        found = {name: Parity.from_dict(kept) for name, kept in state["parity"].items()}
+    except (KeyError, TypeError, AttributeError):
+        found = {}
+    for at, one in enumerate(work.everyone):
+        heard = _part(on_stage, 0.35 + 0.63 * at / len(work.everyone), 0.35 + 0.63 * (at + 1) / len(work.everyone))
+        waiting = [reader for reader in readers if reader.work is one and reader.name not in found]
+        for name, parity in _compared_with(one, waiting, target, heard):
+            found[name] = parity
+            if not parity.failures:
+                state["parity"][name] = parity.as_dict()
+                files.write_json(staging / _STATE, state)
+    return {reader.name: found[reader.name] for reader in readers if reader.name in found}
+
+
+def _compared_with(
+    work: Work, readers: Sequence[Reader], target: Target, on_stage: Stage
+) -> Iterator[tuple[str, Parity]]:
+    """The comparison of each of `readers` with one run, which is read once for all of them."""
     from personatune.export.parity import compare, measure
     from personatune.export.reference import TorchModel
     from personatune.export.texts import texts_for
 
-    candidate = target.reload(work, staging)
-    if candidate is None:
-        return None
+    if not readers:
+        return
+    first = readers[0].open()
+    if first is None:
+        return
     try:
-        on_stage("reading the run for the comparison", 0.35)
+        on_stage("reading the run for the comparison", 0.0)
         texts = texts_for(work.persona, work.run, work.params)
         run = TorchModel(work.merged.folder)
-        try:
-            kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
-            measured = measure(run, texts, kept, _part(on_stage, 0.36, 0.65))
-            return compare(measured, candidate, target.limits[work.quantization], _part(on_stage, 0.65, 0.98))
-        finally:
-            run.close()
+    except BaseException:
+        first.close()
+        raise
+    try:
+        kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
+        measured = measure(run, texts, kept, _part(on_stage, 0.02, 0.46))
+        if len(readers) > 1:
+            measured = replace(measured, said={})
+        for at, reader in enumerate(readers):
+            candidate = reader.open() if at else first
+            if candidate is None:
+                continue
+            try:
+                share = (0.46 + 0.54 * at / len(readers), 0.46 + 0.54 * (at + 1) / len(readers))
+                heard = _named(_part(on_stage, *share), reader.name)
+                yield reader.name, compare(measured, candidate, target.limits[work.quantization], heard)
+            finally:
+                candidate.close()
     finally:
-        candidate.close()
+        first.close()
+        run.close()
 
 
-def too_far(work: Work, target: Target, parity: Parity, staging: Path) -> ParityError:
+def _named(on_stage: Stage, name: str) -> Stage:
+    return lambda what, share: on_stage(f"{name}: {what}" if name else what, share)
+
+
+def too_far(work: Work, target: Target, parity: Mapping[str, Parity], staging: Path) -> ParityError:
     """What is said of an export that is not the run."""
-    reasons = "\n  ".join(parity.failures)
+    reasons = "\n  ".join(
+        f"{name}: {reason}" if name else reason for name, one in parity.items() for reason in one.failures
+    )
     return ParityError(
         f"the {target.name} export in {work.quantization} is too far from {work.persona.name}@{work.run}:\n  {reasons}",
         where=staging,
@@ -263,12 +388,14 @@ def too_far(work: Work, target: Target, parity: Parity, staging: Path) -> Parity
 
 
 def _finish(
-    work: Work, target: Target, staging: Path, fingerprint: str, parity: Parity | None, facts: dict[str, Any]
+    work: Work, target: Target, staging: Path, fingerprint: str, parity: Mapping[str, Parity], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Add the notices, the card and the manifest; return the manifest."""
     (staging / _STATE).unlink(missing_ok=True)
     licences = notices.write(work, staging)
-    card.write(work, target, staging, parity)
+    kept = {name: one.as_dict() for name, one in parity.items()}
+    compared = kept.get("", kept) or None
+    card.write(work, target, staging, compared)
     made = work.manifest
     described = {
         "personatune": manifest.versions().get("personatune"),
@@ -280,7 +407,7 @@ def _finish(
         "run": work.run,
         "base_model": made["model"],
         "data": made.get("data"),
-        "vocabulary": made.get("vocabulary"),
+        "vocabulary": work.vocabulary,
         "system_prompt": work.system_prompt,
         "generation": work.params.model_dump(exclude={"seed"}),
         "stop_ids": list(work.merged.stop_ids),
@@ -288,12 +415,30 @@ def _finish(
         "fingerprint": fingerprint,
         "notices": licences,
         "notes": work.notes,
-        "parity": parity.as_dict() if parity else None,
+        "parity": compared,
+        **({"beside": [_about(one) for one in work.beside]} if work.beside else {}),
         **facts,
-        "files": {str(path.relative_to(staging)): files.sha256_of(path) for path in _files(staging)},
+        "files": {_name(path, staging): files.sha256_of(path) for path in _files(staging)},
     }
     files.write_json(staging / MANIFEST, described)
     return described
+
+
+def _about(work: Work) -> dict[str, Any]:
+    """What an export's manifest says of a character beside the first."""
+    made = work.manifest
+    return {
+        "persona": work.persona.name,
+        "character": work.persona.character.name,
+        "run": work.run,
+        "base_model": made["model"],
+        "data": made.get("data"),
+        "vocabulary": work.vocabulary,
+        "system_prompt": work.system_prompt,
+        "generation": work.params.model_dump(exclude={"seed"}),
+        "stop_ids": list(work.merged.stop_ids),
+        "weights": work.merged.hash,
+    }
 
 
 def _recorded(persona: Persona, folder: Path, kept: dict[str, Any]) -> str | None:
@@ -324,6 +469,11 @@ def _known(persona: Persona, fingerprint: str) -> str | None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (_STATE, MANIFEST))
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A file's name in a manifest: the same on every system."""
+    return path.relative_to(folder).as_posix()
 
 
 def _replace(folder: Path, staging: Path) -> None:

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def each(parity: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The comparisons of an export with what each is called; the only one of an export has no name."""
+    return [("", parity)] if "texts_same" in parity else list(parity.items())
+
+
 def figures(parity: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values, from a comparison as manifests keep it."""
     ratio = 100 * (parity["perplexity"] / parity["perplexity_run"] - 1)

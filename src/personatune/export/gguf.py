@@ -75,6 +75,16 @@ def check(work: Work) -> None:
 
 
 def write(work: Work, folder: Path, on_stage: Stage) -> None:
+    """Write the file, and note what the programs that read it cannot do."""
+    write_file(work, folder, on_stage)
+    if work.params.min_new_tokens:
+        work.notes.append(
+            f"min_new_tokens ({work.params.min_new_tokens}) has no equivalent in llama.cpp and Ollama: replies there "
+            "can be shorter"
+        )
+
+
+def write_file(work: Work, folder: Path, on_stage: Stage) -> None:
     """Write the model into one file in `folder`, tensor by tensor."""
     import gguf
 
@@ -237,11 +247,6 @@ def _describe(writer: Any, work: Work) -> None:
     writer.add_sampling_min_p(params.min_p)
     writer.add_sampling_penalty_repeat(params.repetition_penalty)
     writer.add_sampling_penalty_last_n(-1)
-    if params.min_new_tokens:
-        work.notes.append(
-            f"min_new_tokens ({params.min_new_tokens}) has no equivalent in llama.cpp and Ollama: replies there can be "
-            "shorter"
-        )
 
 
 def _shape(writer: Any, config: dict[str, Any]) -> None:

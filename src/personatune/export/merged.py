@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest, settings
 from personatune.errors import ModelError, RunError, from_os_error
@@ -16,11 +16,14 @@ from personatune.generation.contestants import named_by
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
 
+if TYPE_CHECKING:
+    from personatune.models.load import Loaded
+
 WEIGHTS = "model.safetensors"
 _MARK = "merged.json"
 _LAYOUT = 1
 """Raised when what merging writes changes: folders of another layout are made again."""
-_KEPT = 2
+KEPT = 2
 """So many merged models stay in the cache; the oldest go."""
 _NOT_WEIGHTS = ("README.md", "generation_config.json")
 
@@ -37,6 +40,8 @@ class Merged:
     """Every token that ends a reply."""
     config: dict[str, Any]
     """Its `config.json`."""
+    trimmed: dict[str, Any] | None = None
+    """What trimming its vocabulary at export left and lost; None for the vocabulary that the run was trained with."""
 
     @property
     def weights(self) -> Path:
@@ -77,35 +82,76 @@ def identity(persona: Persona, run: str) -> str:
     return files.content_hash(*parts)
 
 
-def merge(persona: Persona, run: str, on_stage: Stage) -> Merged:
+def merge(persona: Persona, run: str, on_stage: Stage, keep: int = KEPT) -> Merged:
     """The run's merged model from the cache, made first when it is not there whole.
 
-    Raises `ModelError` when the base model is gone or another one, `ResourceError` when the disk is too small.
+    So many merged models as `keep` says stay in the cache. Raises `ModelError` when the base model is gone or another
+    one, `ResourceError` when the disk is too small.
     """
     key = identity(persona, run)
+    made = manifest.read(persona.runs_folder / run)
+    octets = 4 * int((made.get("parameters") or {}).get("total") or 0)
+
+    def make(folder: Path) -> dict[str, Any]:
+        _make(persona.runs_folder / run, made, folder, on_stage)
+        return {}
+
+    return cached(key, octets, make, keep)
+
+
+def cached(key: str, octets: int, make: Callable[[Path], dict[str, Any]], keep: int) -> Merged:
+    """The model folder of this hash from the cache; where it is not there whole, `make` writes it.
+
+    What `make` returns is kept as `Merged.trimmed`.
+    """
     home = settings.cache_folder() / "merged"
     folder = home / key[:16]
     busy = RunError("another export is merging the same run", fix="wait until it is done, then run this command again")
     try:
         with files.locked(home / f"{key[:16]}.lock", busy):
             if not _is_whole(folder, key):
-                made = manifest.read(persona.runs_folder / run)
-                octets = 4 * int((made.get("parameters") or {}).get("total") or 0)
                 space.require(home, int(1.05 * octets) + 50_000_000, "merging the run's weights")
-                _make(persona.runs_folder / run, made, folder, on_stage)
+                staging = folder.with_name(f"{folder.name}.new")
+                shutil.rmtree(staging, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    about = make(staging)
+                except BaseException:
+                    shutil.rmtree(staging, ignore_errors=True)  # half a file is of no use, and may fill the disk
+                    raise
+                staging.rename(folder)
                 hashes = {path.name: files.sha256_of(path) for path in sorted(folder.iterdir())}
-                files.write_json(folder / _MARK, {"hash": key, "files": hashes})
+                files.write_json(folder / _MARK, {"hash": key, "files": hashes, "trimmed": about or None})
             (folder / _MARK).touch()
-            _forget_oldest(home)
+            _forget_oldest(home, keep)
+            trimmed = json.loads((folder / _MARK).read_text(encoding="utf-8")).get("trimmed")
     except OSError as error:
-        raise from_os_error(error, f"merging {run}") from error
+        raise from_os_error(error, "merging the run's weights") from error
+    return replace(opened(folder, key), trimmed=trimmed)
+
+
+def opened(folder: Path, key: str) -> Merged:
+    """A folder that `save` wrote."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return Merged(folder, key, tuple(_stop_ids(folder)), config)
 
 
+def save(loaded: Loaded, folder: Path) -> None:
+    """Write a model in fp32 with its tokenizer, its template and all its stop ids."""
+    from personatune.models import tokenizer_files
+
+    loaded.model.generation_config.eos_token_id = list(loaded.stop_ids)
+    loaded.model.generation_config.do_sample = True
+    loaded.model.config.dtype = "float32"
+    loaded.model.save_pretrained(folder, max_shard_size="1TB")
+    tokenizer_files.save(loaded.tokenizer, folder)
+    if not (folder / "chat_template.jinja").is_file():
+        files.write_text(folder / "chat_template.jinja", str(loaded.tokenizer.chat_template))
+
+
 def _make(run_folder: Path, made: dict[str, Any], folder: Path, on_stage: Stage) -> None:
-    """Load the run in fp32 and save it whole or not at all."""
-    from personatune.models import memory, tokenizer_files
+    """Load the run in fp32 and save it."""
+    from personatune.models import memory
     from personatune.models.device import Compute
     from personatune.models.load import load_run
     from personatune.models.resolve import resolve
@@ -127,22 +173,8 @@ def _make(run_folder: Path, made: dict[str, Any], folder: Path, on_stage: Stage)
         )
     on_stage("merging the run's weights", 0.3)
     loaded = load_run(source, run_folder / "model", Compute("cpu", "fp32", "to merge"))
-    staging = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
     on_stage("saving the merged model", 0.7)
-    loaded.model.generation_config.eos_token_id = list(loaded.stop_ids)
-    loaded.model.generation_config.do_sample = True
-    loaded.model.config.dtype = "float32"
-    try:
-        loaded.model.save_pretrained(staging, max_shard_size="1TB")
-        tokenizer_files.save(loaded.tokenizer, staging)
-        if not (staging / "chat_template.jinja").is_file():
-            files.write_text(staging / "chat_template.jinja", str(loaded.tokenizer.chat_template))
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)  # half a file is of no use, and may be what fills the disk
-        raise
-    staging.rename(folder)
+    save(loaded, folder)
     del loaded
     memory.release()
     on_stage("ready", 1.0)
@@ -156,12 +188,12 @@ def _is_whole(folder: Path, key: str) -> bool:
         return False
 
 
-def _forget_oldest(home: Path) -> None:
+def _forget_oldest(home: Path, keep: int) -> None:
     def used(mark: Path) -> float:
         return mark.stat().st_mtime
 
     marks: Iterable[Path] = sorted(home.glob(f"*/{_MARK}"), key=used, reverse=True)
-    for mark in list(marks)[_KEPT:]:
+    for mark in list(marks)[keep:]:
         shutil.rmtree(mark.parent, ignore_errors=True)
         mark.parent.with_name(f"{mark.parent.name}.measured.json").unlink(missing_ok=True)
 

@@ -18,13 +18,27 @@ _GEMMA = "Gemma is provided under and subject to the Gemma Terms of Use found at
 def write(work: Work, folder: Path) -> list[str]:
     """Copy the base model's licence texts into `folder` and say what was changed; the names of the files."""
     written = [NOTICE]
+    for one in work.everyone:
+        written += _copied(one, folder)
+    files.write_text(folder / NOTICE, "\n".join(text(one) for one in work.everyone))
+    return sorted(set(written))
+
+
+def _copied(work: Work, folder: Path) -> list[str]:
+    """Copy one base model's licence texts; texts of the same name that differ stand beside each other."""
+    found: dict[str, Path] = {}
     for place in (work.manifest["model"].get("folder"), work.persona.runs_folder / work.run):  # the run's own win
         for path in sorted(Path(str(place)).glob("*")) if place and Path(str(place)).is_dir() else ():
             if path.is_file() and path.name != NOTICE and _LEGAL.fullmatch(path.name):
-                shutil.copyfile(path, folder / path.name)
-                written.append(path.name)
-    files.write_text(folder / NOTICE, text(work))
-    return sorted(set(written))
+                found[path.name] = path
+    written = []
+    for name, path in found.items():
+        there = folder / name
+        if there.is_file() and there.read_bytes() != path.read_bytes():
+            there = folder / f"{there.stem}-{work.persona.name}{there.suffix}"
+        shutil.copyfile(path, there)
+        written.append(there.name)
+    return written
 
 
 def licence_of(work: Work) -> str:

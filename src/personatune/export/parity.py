@@ -145,6 +145,21 @@ class Parity:
         """What manifests, the store and scripts read."""
         return {**asdict(self), "differing": list(self.differing), "failures": list(self.failures)}
 
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> Parity:
+        """What `as_dict` gave, read back. Raises `KeyError`, `TypeError` when it is something else."""
+        values = {key: value for key, value in kept.items() if key != "failures"}
+        return cls(
+            **{
+                **values,
+                "differing": tuple(values["differing"]),
+                "ignored_stops": tuple(values["ignored_stops"]),
+                "greedy": tuple(Greedy(**one) for one in values["greedy"]),
+                "long_greedy": Greedy(**values["long_greedy"]),
+                "limits": Limits(**values["limits"]),
+            }
+        )
+
     @property
     def greedy_same(self) -> int:
         """How many of the prompts have the same likeliest reply throughout."""
@@ -194,6 +209,17 @@ class Measured:
     """Its likeliest reply to the long prompt."""
     stopped: int
     """How many of its replies ended by themselves."""
+    said: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[np.float32]] | None = None
+    """Its scores, kept for the next candidate: half a gigabyte at 262,144 tokens. None: asked anew each time."""
+
+    def logits(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
+        """What the run expects after each of `positions` of `ids`, (positions, vocabulary)."""
+        if self.said is None:
+            return self.model.logits(ids, positions)
+        key = (tuple(ids), tuple(positions))
+        if key not in self.said:
+            self.said[key] = self.model.logits(ids, positions)
+        return self.said[key]
 
 
 def measure(model: TorchModel, texts: Texts, kept: Path, heard: Heard) -> Measured:
@@ -235,7 +261,8 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
     heard("comparing probabilities", 0.1)
     figures = _Divergence()
     for ids, positions in texts.scored(model):
-        figures.take(model.logits(ids, positions), candidate.logits(ids, positions), [ids[at + 1] for at in positions])
+        targets = [ids[at + 1] for at in positions]
+        figures.take(measured.logits(ids, positions), candidate.logits(ids, positions), targets)
     heard("comparing the likeliest replies", 0.4)
     greedy = tuple(
         _agreement(model, candidate, prompt_ids(model.tokenizer, messages), reply)
@@ -245,7 +272,7 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
     long = texts.long_ids(model)
     last = range(max(0, len(long) - LONG_POSITIONS), len(long))
     ahead = _Divergence()
-    ahead.take(model.logits(long, last), candidate.logits(long, last), None)
+    ahead.take(measured.logits(long, last), candidate.logits(long, last), None)
     long_greedy = _agreement(model, candidate, long, measured.long_greedy)
     heard("drawing replies", 0.7)
     stopped = candidate.stopped(texts.draws(REPLIES), model)

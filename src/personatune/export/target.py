@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,19 @@ class Work:
     notes: list[str] = field(default_factory=list)
     """What whoever writes wants people to know of this export: it is printed and put on the card."""
 
+    beside: tuple[Work, ...] = ()
+    """Other characters that are exported into the same folder."""
+
+    @property
+    def everyone(self) -> tuple[Work, ...]:
+        """This one and those beside it."""
+        return (self, *self.beside)
+
+    @property
+    def vocabulary(self) -> dict[str, Any]:
+        """How many tokens what is exported has, and of how many: the run's, or what trimming at export left."""
+        return dict(self.merged.trimmed or self.manifest.get("vocabulary") or {})
+
     @property
     def system_prompt(self) -> str | None:
         """The stage direction that all the run's conversations share."""
@@ -43,6 +56,30 @@ class Work:
     def title(self) -> str:
         """What the model is called in other programs."""
         return f"{self.persona.character.name} ({self.persona.name}@{self.run})"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of an export's files, written together: an interrupted export goes on with the parts that are whole."""
+
+    name: str
+    """What it is called in messages and in the record of what is whole."""
+    write: Callable[[Path, Stage], None]
+    """Write its files into the export's folder."""
+    weight: float = 1.0
+    """How much of the time it takes, compared with the others."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Something written that is compared with a run."""
+
+    name: str
+    """What it is called; empty where it is the only one."""
+    work: Work
+    """The run that it is compared with."""
+    open: Callable[[], Speaker | None]
+    """Read it back as the program would that it is for; None when that program is not installed."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +102,23 @@ class Target:
     """Raise at once for what this target cannot write, before anything slow."""
     after: Callable[[Work, Path], list[str]] = lambda _work, _folder: []
     """The commands that come next, for people."""
+    parts: Callable[[Work], Sequence[Part]] | None = None
+    """What is written one after the other, where that is more than one thing."""
+    readers: Callable[[Work, Path], Sequence[Reader]] | None = None
+    """What is read back, where that is more than one thing."""
+    ingredients: Callable[[Work], Sequence[str]] = lambda _work: ()
+    """What its files follow from beside the run, its parameters and the character's words."""
+    several: bool = False
+    """Whether more than one character can be exported into one folder."""
+
+    def parts_of(self, work: Work) -> Sequence[Part]:
+        """Everything that is to be written."""
+        if self.parts is not None:
+            return self.parts(work)
+        return [Part("everything", lambda folder, on_stage: self.write(work, folder, on_stage))]
+
+    def readers_of(self, work: Work, folder: Path) -> Sequence[Reader]:
+        """Everything that is to be compared."""
+        if self.readers is not None:
+            return self.readers(work, folder)
+        return [Reader("", work, lambda: self.reload(work, folder))]

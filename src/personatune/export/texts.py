@@ -149,7 +149,8 @@ def texts_for(persona: Persona, run: str, params: GenerationParams) -> Texts:
     Raises `RunError` when nobody has the run's conversations any more.
     """
     made = manifest.read(persona.runs_folder / run)
-    rows, held_out = _scored_rows(persona, run, made)
+    apart, learned = conversations_of(persona, run)
+    rows, held_out = (apart, True) if apart else (learned, False)
     system = made.get("system_prompt")
     before = (Message(role="system", content=system),) if system else ()
     asked = _prompts(persona, rows)
@@ -157,7 +158,12 @@ def texts_for(persona: Persona, run: str, params: GenerationParams) -> Texts:
     return Texts(tuple(rows[:CONVERSATIONS]), held_out, prompts, params)
 
 
-def _scored_rows(persona: Persona, run: str, made: dict[str, object]) -> tuple[list[Conversation], bool]:
+def conversations_of(persona: Persona, run: str) -> tuple[list[Conversation], list[Conversation]]:
+    """What the run held out, and what it learned from.
+
+    Raises `RunError` when nobody has the run's conversations any more.
+    """
+    made = manifest.read(persona.runs_folder / run)
     data = made.get("data")
     data = data if isinstance(data, dict) else {}
     try:
@@ -167,14 +173,14 @@ def _scored_rows(persona: Persona, run: str, made: dict[str, object]) -> tuple[l
         heldout, trained = set(), set()
     rows = _rows(persona, str(data.get("version")), str(data.get("file")))
     apart = [row for row in rows if row_hash(row) in heldout]
-    learned = [row for row in rows if row_hash(row) in trained] or rows
+    learned = [row for row in rows if row_hash(row) in trained] or [row for row in rows if row not in apart]
     if not apart and not learned:
         raise RunError(
             f"nobody has the conversations of {run} any more, so its export could not be compared with it",
             where=persona.runs_folder / run,
             fix="bring back the persona's train.jsonl or its .personatune/store.db",
         )
-    return (apart, True) if apart else (learned, False)
+    return apart, learned
 
 
 def _rows(persona: Persona, version: str, file: str) -> list[Conversation]:

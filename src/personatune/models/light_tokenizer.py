@@ -5,6 +5,7 @@ It says what transformers' tokenizer says for the same folder; whoever makes a f
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,7 +25,7 @@ class LightTokenizer:
         from tokenizers import Tokenizer
 
         try:
-            self._backend: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._backend: Any = Tokenizer.from_str(_words(folder))
             config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
             self._roles = {role: _content(config[role]) for role in _ROLES if config.get(role)}
             found = [self._backend.token_to_id(token) for token in dict.fromkeys(self._roles.values())]
@@ -80,6 +81,14 @@ class LightTokenizer:
         environment.globals["raise_exception"] = refuse
         environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         return environment.from_string(self.chat_template)
+
+
+def _words(folder: Path) -> str:
+    """The text of `tokenizer.json`; web exports have it compressed."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    return gzip.decompress((folder / "tokenizer.json.gz").read_bytes()).decode("utf-8")
 
 
 def _content(token: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from personatune.export.figures import figures
+from personatune.export.figures import each, figures
 from personatune.terminal.live_area import LiveArea, Standing
 from personatune.terminal.printable import Fitted
 from personatune.terminal.quantities import duration, size
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SOON = (0.1, 5.0)
 """The share and the seconds from which on the time so far says something about the time left."""
+_MANY, _BIG = 12, 500_000
+"""Of more files than this, only those of so many bytes are named."""
 
 
 class ExportProgress:
@@ -60,18 +62,25 @@ def print_export(made: Export, console: Console) -> None:
     console.print(
         f"{about['persona']}@{about['run']} as {about['to']} in {about['quantization']}: {state}", markup=False
     )
-    if parity := made.parity:
+    for kind, parity in each(made.parity) if made.parity else ():
+        if kind:
+            console.print(kind, style="bold", markup=False)
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column()
         table.add_column(style="bold")
         for name, value in figures(parity):
             table.add_row(name, value)
         console.print(Fitted(table))
+    if made.parity:
         console.print("compared with the run: within its limits", style="green")
     for note in about.get("notes", ()):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    for name in about["files"]:
-        console.print(f"  {name}  {_size((made.folder / name).stat().st_size)}", markup=False)
+    sizes = {name: (made.folder / name).stat().st_size for name in about["files"]}
+    shown = [name for name in sizes if len(sizes) <= _MANY or sizes[name] >= _BIG]
+    for name in shown:
+        console.print(f"  {name}  {_size(sizes[name])}", markup=False)
+    if small := [sizes[name] for name in sizes if name not in shown]:
+        console.print(f"  and {len(small)} smaller files, {_size(sum(small))}", markup=False)
     took = [duration(about["seconds"]), f"{size(about['peak_memory_bytes'])} of memory at most"] if made.new else []
     console.print(f"folder: {made.folder}" + (f"   ({', '.join(took)})" if took else ""), markup=False, soft_wrap=True)
     for at, step in enumerate(made.next_steps):
@@ -79,4 +88,4 @@ def print_export(made: Export, console: Console) -> None:
 
 
 def _size(octets: int) -> str:
-    return size(octets) if octets >= 500_000 else f"{octets / 1000:.1f} kB"
+    return size(octets) if octets >= _BIG else f"{octets / 1000:.1f} kB"
