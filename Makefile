@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEW_NODE := npm --version >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(Number(a * 100 + Number(b) < 2019))'
 
 .PHONY: demo test check browser screenshots install bench web web-check clean
 
@@ -17,6 +18,8 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
 	$(BIN)/python -m pytest tests/model
+	@if $(NEW_NODE); then $(MAKE) --no-print-directory web-check; \
+	else echo "no Node 20.19 or later here: the built page was not compared with web/" >&2; fi
 
 # tests/web and the pictures drive a Chromium. Root on a Debian gets it from there; everybody else is told by the tests.
 browser:

@@ -1,0 +1,145 @@
+"""An exported page as a visitor meets it: how soon it talks, how fast, and whether it says what the file says.
+
+    python benchmarks/page.py FOLDER [--engine wllama|transformers-wasm] [--repeats 3] [--pictures DIR]
+
+Serves FOLDER (from `personatune export RUN --to web`) as any static host would, opens it in Chromium, lets the engine
+pass its self-test, and asks the same thing at temperature 0 several times. Prints a JSON object: what the button says is
+fetched, seconds to the first chat, tokens a second as the page itself counts them (median), every reply, and the reply
+that the same GGUF file gives in llama.cpp here. Needs the extras `dev` and `gguf` and a Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import json
+import os
+import re
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+PROMPT = "What do you do when it rains all day and nobody comes to visit?"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A plain static host that says nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine", choices=("wllama", "transformers-wasm", "transformers-webgpu"), default="wllama")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--chromium", default=os.environ.get("PERSONATUNE_CHROMIUM", "/usr/bin/chromium"))
+    parser.add_argument("--pictures", type=Path, help="a folder for screenshots, wide and narrow, light and dark")
+    asked = parser.parse_args()
+    handler = functools.partial(Quiet, directory=str(asked.folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=asked.chromium, args=["--no-sandbox"])
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        found = measured(page, f"http://127.0.0.1:{server.server_port}/", asked)
+        browser.close()
+    found["in llama.cpp here"] = greedy(asked.folder)
+    found["load"] = os.getloadavg()[0]
+    print(json.dumps(found, ensure_ascii=False))
+
+
+def measured(page: Page, address: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """What a visitor would see."""
+    elsewhere: list[str] = []
+    local = (address, "blob:", "data:")
+    page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
+    page.goto(f"{address}?engine={asked.engine}")
+    start = page.get_by_role("button", name="Start")
+    start.wait_for()
+    said = start.inner_text()
+    begun = time.perf_counter()
+    start.click()
+    field = page.locator("textarea")
+    page.locator("textarea, .fault").first.wait_for(timeout=300_000)
+    if page.locator(".fault").count():
+        raise SystemExit(page.locator(".fault").inner_text())
+    ready = time.perf_counter() - begun
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Temperature").fill("0")
+    page.keyboard.press("Escape")
+    replies, speeds = [], []
+    for number in range(asked.repeats):
+        if number:
+            page.get_by_role("button", name="New conversation").click()
+        field.fill(PROMPT)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Another reply").wait_for(timeout=600_000)
+        replies.append(page.locator(".turn.theirs .words").last.inner_text())
+        page.get_by_role("button", name="Settings").click()
+        speeds.append(float(re.findall(r"([\d.]+) tokens a second", page.locator("dialog").inner_text())[0]))
+        page.keyboard.press("Escape")
+        print(f"{speeds[-1]} tokens a second", file=sys.stderr)
+    if asked.pictures:
+        pictures(page, asked.pictures)
+    return {
+        "engine": asked.engine,
+        "threads": page.evaluate("crossOriginIsolated ? Math.max(1, navigator.hardwareConcurrency - 1) : 1"),
+        "button": said,
+        "seconds to the first chat": round(ready, 1),
+        "tokens a second": statistics.median(speeds),
+        "replies": replies,
+        "requests to other hosts": elsewhere,
+    }
+
+
+def pictures(page: Page, folder: Path) -> None:
+    """The conversation as it stands, wide and narrow, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, size in {"desk": (1440, 900), "phone": (390, 844)}.items():
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.wait_for_timeout(600)
+            page.screenshot(path=folder / f"page-{name}{'-dark' if scheme == 'dark' else ''}.png")
+
+
+def greedy(folder: Path) -> str:
+    """The likeliest reply of the page's own GGUF file to the same words."""
+    from personatune.conversation import Message
+    from personatune.data.render import encode, prompt_text
+    from personatune.export.llama_cpp import LlamaCpp
+    from personatune.models.light_tokenizer import LightTokenizer
+
+    character = json.loads((folder / "page.json").read_text("utf-8"))["characters"][0]
+    home = folder / "characters" / character["name"]
+    model = LlamaCpp(home / "model-q8_0.gguf")
+    tokenizer = LightTokenizer(home / "onnx")
+    system = [Message(role="system", content=character["system"])] if character["system"] else []
+    ids = list(encode(tokenizer, prompt_text(tokenizer, [*system, Message(role="user", content=PROMPT)])))
+    said: list[int] = []
+    scores = model.read(ids)
+    limit = character["parameters"]["max_new_tokens"]
+    penalty = character["parameters"]["repetition_penalty"]
+    while len(said) < limit:
+        row = scores.copy()
+        seen = sorted({*ids, *said})
+        row[seen] = [value / penalty if value > 0 else value * penalty for value in row[seen]]
+        token = int(row.argmax())
+        if token in character["stop_ids"]:
+            break
+        said.append(token)
+        scores = model.add(token)
+    model.close()
+    return str(tokenizer.decode(said)).strip()
+
+
+if __name__ == "__main__":
+    main()
