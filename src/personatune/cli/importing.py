@@ -188,8 +188,9 @@ def _nothing(order: Order, understood: Understood) -> DataError:
     first = understood.skipped[0] if understood.skipped else None
     told = f": {counted(len(understood.skipped), 'row')} skipped, the first because: {first.why}" if first else ""
     remarks = "" if first else "".join(f"; {remark}" for remark in understood.remarks[:2])
+    title = reading.title_of(understood.format)
     return DataError(
-        f"{order.source}, read as {reading.title_of(understood.format)}, holds no conversation to learn from{told}{remarks}",
+        f"{order.source}, read as {title}, holds no conversation to learn from{told}{remarks}",
         where=f"{order.source}:{first.line}" if first else order.source,
         fix="correct that, or say what the file is with --format",
     )

@@ -34,8 +34,8 @@ def print_understood(understood: Understood, title: str, new: Sequence[Conversat
         _line("", console)
         for message in row.messages[:_SHOWN_TURNS]:
             _line(f"  {_WHO[message.role]:>9}  {quoted(message.content, _WIDTH)}", console)
-        if more := len(row.messages) - _SHOWN_TURNS:
-            _line(f"             and {counted(more, 'more turn')}" if more > 0 else "", console)
+        if (more := len(row.messages) - _SHOWN_TURNS) > 0:
+            _line(f"             and {counted(more, 'more turn')}", console)
     _line("", console)
 
 

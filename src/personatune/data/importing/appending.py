@@ -1,4 +1,4 @@
-"""Imported rows at the end of train.jsonl, in one edit that can be taken back; those that are there already are left out."""
+"""Imported rows that are not there yet at the end of train.jsonl, in one edit that can be taken back."""
 
 from __future__ import annotations
 

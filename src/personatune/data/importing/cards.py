@@ -1,4 +1,4 @@
-"""Character cards V1, V2 and V3, as JSON or in a PNG: the fields of persona.toml, example dialogues, and all of it kept."""
+"""Character cards V1, V2 and V3, as JSON or in a PNG: what persona.toml can hold, and example dialogues as rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from personatune.data.findings import counted
 from personatune.data.importing import png
 from personatune.data.importing.content import Content, decoded
 from personatune.data.importing.macros import Macros
-from personatune.data.importing.objects import first_objects, one_object
+from personatune.data.importing.objects import one_object
 from personatune.data.importing.script import is_break, speeches_of
 from personatune.data.importing.understood import Card, Gathering, Understood, Wish
 from personatune.errors import DataError
@@ -34,7 +34,7 @@ def sniff(content: Content) -> int:
     """A PNG, or one object with the keys of a card."""
     if content.raw.startswith(png.SIGNATURE):
         return 100
-    found = first_objects(content)
+    found = content.first_objects or _with_odd_signs(content)
     return 95 if len(found) == 1 and is_card(found[0]) else 0
 
 
@@ -133,8 +133,9 @@ def add_examples(text: str, macros: Macros, into: Gathering) -> None:
             blocks.append([])
         else:
             blocks[-1].append((number, _with_labels(line, macros)))
-    labels = frozenset((_USER, _CHAR, macros.char.casefold(), (macros.user or _USER).casefold()))
     users = {_USER, (macros.user or _USER).casefold()}
+    name = macros.char.casefold()
+    labels = frozenset((*users, _CHAR, name, *name.split()[:1]))
     for block in blocks:
         speeches, before = speeches_of(block, labels)
         into.count("line", "lines", "of the example dialogue before its first speaker left out", by=before)
@@ -144,7 +145,7 @@ def add_examples(text: str, macros: Macros, into: Gathering) -> None:
         for speech in speeches:
             role: Role = "user" if speech.speaker.casefold() in users else "assistant"
             messages.append(Message(role=role, content=macros.filled(speech.text)))
-        into.add(speeches[0].line, messages, is_chat=True, origin=Origin(card=EXAMPLE))  # type: ignore[call-arg]
+        into.add(speeches[0].line, messages, is_chat=True, origin=Origin(card=EXAMPLE))
 
 
 def _with_labels(line: str, macros: Macros) -> str:
@@ -164,8 +165,19 @@ def _add_greetings(data: Mapping[str, Any], macros: Macros, into: Gathering) -> 
         return
     for greeting in [_string(data.get("first_mes")), *greetings]:
         if greeting.strip():
-            origin = Origin(card="greeting")  # type: ignore[call-arg]
+            origin = Origin(card="greeting")
             into.add(1, [Message(role="assistant", content=macros.filled(greeting))], is_chat=True, origin=origin)
+
+
+def _with_odd_signs(content: Content) -> list[dict[str, Any]]:
+    """The one object of a text whose signs no row could hold, such as half an emoji: a card is kept all the same."""
+    text = content.text_or_nothing
+    if not text.lstrip().startswith("{") or not any(f'"{key}"' in text for key in _USED):
+        return []
+    try:
+        return [one_object(text, content.name)]
+    except DataError:
+        return []
 
 
 def _unused(data: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from personatune.errors import DataError, from_os_error
 
@@ -59,6 +60,13 @@ class Content:
         except DataError:
             return ""
 
+    @cached_property
+    def first_objects(self) -> list[dict[str, Any]]:
+        """A few JSON objects from its beginning, to guess what it is; none when it holds no JSON."""
+        from personatune.data.importing.objects import first_objects
+
+        return first_objects(self)
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What had to be guessed to read its text."""
@@ -99,7 +107,7 @@ def decoded(raw: bytes, name: str) -> Text:
     except UnicodeDecodeError as error:
         if encoding not in (None, "utf-8-sig"):
             raise DataError(
-                f"{name} begins as {encoding.upper() if encoding else 'UTF-8'} text and breaks off at byte {error.start + 1:,}",
+                f"{name} begins as {str(encoding).upper()} text and breaks off at byte {error.start + 1:,}",
                 where=name,
                 fix="save it again, as UTF-8",
             ) from error

@@ -94,10 +94,9 @@ def _recorded(folder: Path) -> tuple[Wish, Mapping[str, str] | None]:
         return Wish(), None
     if not isinstance(value, dict):
         return Wish(), None
-    said = {key: value.get(key) for key in ("user_name", "opening")}
-    texts = {key: text if isinstance(text, str) else None for key, text in said.items()}
+    user, opening = (text if isinstance(text := value.get(key), str) else None for key in ("user_name", "opening"))
     exchanges = value.get("exchanges")
     fields = value.get("fields")
     whole = isinstance(fields, dict) and all(isinstance(text, str) for text in fields.values())
-    wish = Wish(**texts, exchanges=exchanges if isinstance(exchanges, int) and exchanges > 0 else None)
-    return wish, fields if whole else None
+    pieces = exchanges if isinstance(exchanges, int) and exchanges > 0 else None
+    return Wish(user_name=user, opening=opening, exchanges=pieces), fields if whole else None

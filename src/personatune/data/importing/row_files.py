@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from personatune.data.importing.content import Content
-from personatune.data.importing.objects import first_objects, objects
+from personatune.data.importing.objects import objects
 from personatune.data.importing.shapes import add_row, check_columns, shape_of
 from personatune.data.importing.understood import Gathering, Understood, Wish
 
@@ -25,7 +25,7 @@ def sniff_alpaca(content: Content) -> int:
 
 def sniff_flat(content: Content) -> int:
     """Any other objects, whose columns must then be named."""
-    return 10 if first_objects(content) else 0
+    return 10 if content.first_objects else 0
 
 
 def read(content: Content, wish: Wish, name: str) -> Understood:
@@ -33,7 +33,7 @@ def read(content: Content, wish: Wish, name: str) -> Understood:
     into = Gathering(content.name, wish)
     into.remarks += content.remarks
     if name == "rows":
-        names = list(dict.fromkeys(str(key) for row in first_objects(content) for key in row))
+        names = list(dict.fromkeys(str(key) for row in content.first_objects for key in row))
         check_columns(names, wish, content.name)
     for line, value in objects(content):
         if into.is_full:
@@ -66,5 +66,5 @@ def read_flat(content: Content, wish: Wish) -> Understood:
 
 
 def _share(content: Content, shape: str) -> int:
-    found = first_objects(content)
+    found = content.first_objects
     return 80 * sum(shape_of(value) == shape for value in found) // len(found) if found else 0

@@ -1,4 +1,4 @@
-"""Dialogues as people type them: `PIP: ...` and `You: ...`, speeches over several lines, `---` or blank lines between."""
+"""Dialogues as people type them: `PIP: ...` and `You: ...`, with `---` or blank lines between conversations."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("user", "human", "prompter", "customer", "you", "player", "question"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bot", "ai", "model", "character", "char", "chatgpt", "answer"), "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
-}  # type: ignore[dict-item]
+}
 _LISTS = ("conversations", "conversation", "messages", "dialog", "dialogue", "turns")
 _WHO = ("from", "role", "speaker", "author")
 _WHAT = ("value", "content", "text", "message")
@@ -88,7 +88,7 @@ def add_row(row: Mapping[str, Any], line: int, into: Gathering) -> None:
         into.skip(line, error.what)
     else:
         before = origin_of(dict(row))
-        into.add(line, messages, origin=Origin(before=before.as_dict()) if before else None)  # type: ignore[call-arg]
+        into.add(line, messages, origin=Origin(before=before.as_dict()) if before else None)
 
 
 def messages_of(row: Mapping[str, Any], wish: Wish) -> list[Message]:

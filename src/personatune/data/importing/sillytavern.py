@@ -8,13 +8,13 @@ from typing import Any
 from personatune.conversation import Message
 from personatune.data.importing.content import Content
 from personatune.data.importing.macros import Macros
-from personatune.data.importing.objects import first_objects, objects
+from personatune.data.importing.objects import objects
 from personatune.data.importing.understood import Gathering, Understood, Wish
 
 
 def sniff(content: Content) -> int:
     """A header with `character_name`, or lines with `mes` and `is_user`."""
-    found = first_objects(content)
+    found = content.first_objects
     if not found:
         return 0
     is_headed = "character_name" in found[0] and "user_name" in found[0]
@@ -49,7 +49,8 @@ def read(content: Content, wish: Wish) -> Understood:
             continue
         begins = begins if said else line
         swipes = value.get("swipes")
-        into.count("unchosen swipe", "unchosen swipes", "left out", by=len(swipes) - 1 if _is_several(swipes) else 0)
+        others = len(swipes) - 1 if isinstance(swipes, list) and len(swipes) > 1 else 0
+        into.count("unchosen swipe", "unchosen swipes", "left out", by=others)
         said.append(_message(value, character, macros))
     _close(said, begins, into)
     into.remarks += macros.remarks
@@ -88,7 +89,3 @@ def _most_often(lines: list[tuple[int, dict[str, Any] | str]]) -> str:
 
 def _text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
-
-
-def _is_several(swipes: Any) -> bool:
-    return isinstance(swipes, list) and len(swipes) > 1

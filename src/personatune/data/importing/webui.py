@@ -9,7 +9,7 @@ from typing import Any
 from personatune.data.importing.cards import add_examples
 from personatune.data.importing.content import Content
 from personatune.data.importing.macros import Macros
-from personatune.data.importing.objects import first_objects, one_object
+from personatune.data.importing.objects import one_object
 from personatune.data.importing.plain_yaml import read_yaml
 from personatune.data.importing.understood import Card, Gathering, Understood, Wish
 from personatune.errors import DataError
@@ -30,7 +30,7 @@ def sniff(content: Content) -> int:
     """Two of its keys at the beginning of lines."""
     text = content.text_or_nothing
     if text.lstrip().startswith(("{", "[")):
-        found = first_objects(content)
+        found = content.first_objects
         return 85 if len(found) == 1 and _is_one(found[0]) and "char_name" in found[0] else 0
     return 75 if len({match["key"] for match in _KEY.finditer(text[:262_144])}) >= 2 else 0
 
