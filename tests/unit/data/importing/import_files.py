@@ -21,7 +21,7 @@ class Case:
     rows: Rows
     skipped: list[int] = field(default_factory=list)
     remark: str = ""
-    wish: Wish = Wish()
+    wish: Wish = field(default_factory=Wish)
 
 
 def lines(*values: Any) -> bytes:
@@ -176,7 +176,8 @@ CASES = {
         tavern(("Nel", "Well?"), ("Ida", "No."), ("Odo", "Yes.")), "sillytavern", [("Well?\n\nIda: No.", "Yes.")]
     ),
     "webui": Case(
-        b"name: Odo\ngreeting: Ahoy.\ncontext: A ferryman.\nexample_dialogue: |-\n  {{user}}: Late?\n  {{char}}: Since spring.\n",
+        b"name: Odo\ngreeting: Ahoy.\ncontext: A ferryman.\n"
+        b"example_dialogue: |-\n  {{user}}: Late?\n  {{char}}: Since spring.\n",
         "webui",
         [("Late?", "Since spring.")],
     ),
