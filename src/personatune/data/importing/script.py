@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from personatune.conversation import Message, Role
 from personatune.data.importing.content import Content
 from personatune.data.importing.understood import Gathering, Understood, Wish
-from personatune.errors import UsageError
+from personatune.errors import DataError, UsageError
 
 _LABEL = re.compile(
     r"[ \t>]*(?:\*\*|__)?(?P<name>[^\W\d_][^:：\n*!?,]{0,40}?)(?:\*\*|__)?[ \t]*[:：](?:\*\*|__)?(?:[ \t]+|$)"
@@ -132,6 +132,12 @@ def _cast(lines: Sequence[str], name: str, wish: Wish) -> Cast:
         if label is not None:
             spelled.setdefault(label.casefold(), label)
     counts = Counter(_names(lines))
+    if not counts:
+        raise DataError(
+            f"{name} is no dialogue script: none of its lines begins with a name and a colon",
+            where=name,
+            fix="write `Name: what they say`, or say what the file is with --format",
+        )
     usual = [label for label, count in counts.items() if count > 1 or label in _USERS]
     speakers = usual if len(usual) > 1 else list(counts)
     character = _character(speakers, list(counts), wish)
