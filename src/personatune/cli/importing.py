@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -171,7 +170,6 @@ def _made(plan: Plan) -> Persona:
     name = said.pop("name", "") or personas.title_of(order.into.name)
     template = personas.template_toml(name)
     text = persona_text.edited(template, {key: value for key, value in said.items() if value}, Path(PERSONA_FILE))
-    assert tomllib.loads(text)["name"] == name
     suite = resources.files("personatune.personas").joinpath("template-suite.yaml").read_text("utf-8")
     rows = appending.with_origins(replace(plan.understood, conversations=tuple(plan.new)), order.source)
     texts: dict[str, str | bytes] = {

@@ -61,11 +61,10 @@ def card_v2(
 ) -> Exported:
     """The persona as a card; in its picture when it came in one. Raises `DataError` and `UsageError`."""
     kept = kept_card(persona.folder)
-    came_from_yaml = kept is not None and kept.suffix != ".json"
-    if kept is None or came_from_yaml:
+    if kept is None or not _is_card(kept):
         if as_picture:
             raise UsageError("this persona came without a picture", fix="give --output a name that ends in .json")
-        remarks = ("what else card.yaml says is not in it: a card has no place for it",) if came_from_yaml else ()
+        remarks = (f"what else card{kept.suffix} says is not in it: a card has no place for it",) if kept else ()
         return _fresh(persona.character, rows, examples, remarks)
     changes = _changes(kept, persona, rows, examples)
     text = _card_text(kept.original)
@@ -92,6 +91,11 @@ def dialogue(rows: Sequence[Conversation]) -> str:
         ]
         blocks.append("\n".join(["<START>", *lines]))
     return "\n".join(blocks)
+
+
+def _is_card(kept: Kept) -> bool:
+    """Whether what is kept is a card, rather than a character of another program."""
+    return kept.suffix == ".json" and cards.is_card(one_object(_card_text(kept.original), "card.json"))
 
 
 def _fresh(who: Character, rows: Sequence[Conversation], examples: int | None, remarks: tuple[str, ...]) -> Exported:
@@ -123,7 +127,8 @@ def _changes(kept: Kept, persona: Persona, rows: Sequence[Conversation], example
     ):
         if now.strip() != then.get(key, "").strip():
             values[name] = now.strip()
-    if (about := _about(who)) != then.get("description", "").strip():
+    about = _about(who)
+    if about != then.get("description", "").strip():
         scenario = cards.fields_of({"scenario": data.get("scenario")}, macros).get("description", "")
         if scenario and about.endswith(f"\n\n{scenario}"):
             about = about.removesuffix(scenario).strip()
@@ -188,8 +193,8 @@ def _as_v2(text: str, changes: Changes) -> str:
         return with_values(_changed(text, changes), (), marks) if marks else _changed(text, changes)
     missing = {key: empty for key, empty in _EMPTY.items() if key not in value}
     data = with_values(text, (), {**missing, **changes.values})
-    marks = ", ".join(f"{json.dumps(key)}: {json.dumps(mark)}" for key, mark in _MARKS.items())
-    return f'{{{marks}, "data": {text_of(data, ())}}}'
+    opening = ", ".join(f"{json.dumps(key)}: {json.dumps(mark)}" for key, mark in _MARKS.items())
+    return f'{{{opening}, "data": {text_of(data, ())}}}'
 
 
 def _changed(text: str, changes: Changes) -> str:

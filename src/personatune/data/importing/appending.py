@@ -41,12 +41,13 @@ def append(path: Path, understood: Understood, source: str) -> Appended:
     """Write what is new of an import at the end of the file, in one edit of its journal."""
     rows = with_origins(understood, source)
     added: list[Conversation] = []
+    expected = len(new_rows(journal.content_of(path), rows, path.name))
 
     def change(content: bytes) -> Splice:
         added[:] = new_rows(content, rows, path.name)
         return appended(content, added, path.name)
 
-    journal.apply(path, f"{counted(len(rows), 'row')} imported from {Path(source).name}", change)
+    journal.apply(path, f"{counted(expected, 'row')} imported from {Path(source).name}", change)
     return Appended(len(added), len(rows) - len(added))
 
 

@@ -114,7 +114,7 @@ def fields_of(data: Mapping[str, Any], macros: Macros) -> dict[str, str]:
     about = Macros(macros.char, macros.user or _USER)
 
     def text(key: str, of: Macros = about) -> str:
-        return of.filled(_storable(_string(data.get(key)))).replace("\r\n", "\n").strip()
+        return of.filled(_storable(_string(data.get(key)))).replace("\r\n", "\n").replace("\r", "\n").strip()
 
     found = {
         "name": _storable(_string(data.get("name"))).strip()[:100],

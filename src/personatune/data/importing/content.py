@@ -9,7 +9,7 @@ from typing import Any
 
 from personatune.errors import DataError, from_os_error
 
-MAX_BYTES = 128 << 20
+MAX_BYTES = 64 << 20
 """The largest file that is read."""
 
 _MARKS = (

@@ -18,7 +18,7 @@ MOST_ROWS = 50_000
 """So many rows are read when no limit is given."""
 
 _REFERENCE = re.compile(
-    r"hf:(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<config>[\w.-]{1,96}))?(?::(?P<split>[\w.\[\]%-]{1,96}))?", re.ASCII
+    r"hf:(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<config>[\w.-]{1,96}))?(?::(?P<split>[\w.-]{1,96}))?", re.ASCII
 )
 
 

@@ -17,6 +17,8 @@ _LABEL = re.compile(
 )
 _BREAK = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|<start>)\s*", re.IGNORECASE)
 _USERS = frozenset(("you", "user", "human", "player", "anon", "me", "{{user}}", "<user>"))
+MAX_CHARACTERS = 16 << 20
+"""The longest script that is read."""
 _MOST_SPEAKERS = 40
 _MOST_WORDS = 4
 
@@ -82,6 +84,12 @@ def read(content: Content, wish: Wish) -> Understood:
     """The conversations of a script. Raises `UnclearSpeakerError` when nothing tells who the character is."""
     into = Gathering(content.name, wish)
     into.remarks += content.remarks
+    if len(content.text) > MAX_CHARACTERS:
+        raise DataError(
+            f"{content.name} has over {MAX_CHARACTERS >> 20} MiB of text, too much for a script",
+            where=content.name,
+            fix="cut it into parts and import one after the other, or say what the file is with --format",
+        )
     lines = content.text.split("\n")
     cast = _cast(lines, content.name, wish)
     if len(cast.users) > 1:

@@ -145,7 +145,7 @@ def role_of(who: str, wish: Wish, place: str) -> Role:
     if wish.user and name == wish.user.casefold():
         return "user"
     if name not in _ROLES:
-        raise Unusable(f"{place}: unknown speaker {who[:40]!r}")
+        raise Unusable(f"{place}: unknown speaker {who[:40]!r} (--character or --user says who that is)")
     return _ROLES[name]
 
 

@@ -14,6 +14,8 @@ from personatune.data.jsonl import MAX_ROW_BYTES
 
 MAX_SKIPPED = 10_000
 """So many left-out places are kept; the rest are only counted."""
+MOST = 100_000
+"""No more conversations are taken from one file, so that memory suffices."""
 LONG = 12
 """A conversation of more exchanges is remarked on: training cuts rows over its token limit."""
 
@@ -102,7 +104,7 @@ class Gathering:
     @property
     def is_full(self) -> bool:
         """Whether as many rows are there as were wanted."""
-        return self.wish.limit is not None and len(self.conversations) >= self.wish.limit
+        return len(self.conversations) >= min(self.wish.limit or MOST, MOST)
 
     def add(
         self, line: int, messages: Sequence[Message], *, is_chat: bool = False, origin: Origin | None = None
@@ -144,7 +146,8 @@ class Gathering:
         if self._more:
             remarks.append(f"{counted(self._more, 'more place')} skipped that are not listed")
         if self.is_full:
-            remarks.append(f"no more than {counted(self.wish.limit or 0, 'conversation')} were taken, as --limit says")
+            told = "as --limit says" if self.wish.limit and self.wish.limit <= MOST else "the most that one file gives"
+            remarks.append(f"{counted(len(self.conversations), 'conversation')} were taken, {told}: there may be more")
         if long := sum(len(row.replies) > LONG for row in self.conversations):
             remarks.append(
                 f"{counted(long, 'conversation')} of more than {LONG} exchanges: training cuts what is over its token "

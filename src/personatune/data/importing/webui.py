@@ -70,4 +70,5 @@ def _is_one(value: Mapping[str, Any]) -> bool:
 
 def _field(value: Mapping[str, Any], field: str) -> str:
     text = next((value[name] for name in _NAMES[field] if isinstance(value.get(name), str)), "")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

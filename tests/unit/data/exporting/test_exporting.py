@@ -214,3 +214,37 @@ def test_any_card_keeps_what_nobody_here_knows(
     made = exported(changed(persona, voice="new words"))
     wanted = {**data, "personality": "new words"}
     assert json.dumps(json.loads(made)) == json.dumps({**card, "data": wanted})
+
+
+TEXT = st.text(max_size=20)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=TEXT, about=TEXT, voice=TEXT, greeting=TEXT, examples=TEXT, scenario=TEXT)
+def test_whatever_a_card_says_a_persona_can_say(
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    about: str,
+    voice: str,
+    greeting: str,
+    examples: str,
+    scenario: str,
+):
+    data = {"name": name, "description": about, "personality": voice, "first_mes": greeting,
+            "mes_example": f"{{{{user}}}}: a\n{{{{char}}}}: {examples}", "scenario": scenario}  # fmt: skip
+    raw = json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}).encode()
+    persona = imported(tmp_path_factory.mktemp("says") / "odo", raw)
+    assert persona.character.name
+    if name.strip():
+        assert exported(persona) == raw
+
+
+def test_a_character_of_another_program_becomes_a_new_card(tmp_path: Path):
+    raw = (
+        b'{"char_name": "Odo", "char_persona": "A ferryman.", "char_greeting": "Ahoy.", "world_scenario": "", "odd": 1}'
+    )
+    persona = imported(tmp_path / "odo", raw)
+    made = card_v2(persona, [])
+    data = json.loads(made.content)["data"]
+    assert (data["name"], data["description"], data["first_mes"]) == ("Odo", "A ferryman.", "Ahoy.")
+    assert "card.json" in made.remarks[0]

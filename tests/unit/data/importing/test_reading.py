@@ -45,6 +45,7 @@ def test_a_limit_and_pieces_hold(case: Case):
     found = understand(Content("file", case.raw), wish)
 
     assert len(found.conversations) == min(1, len(case.rows))
+    assert ("--limit" in " ".join(found.remarks)) == bool(case.rows)
     assert all(len(row.replies) == 1 for row in found.conversations)
 
 
