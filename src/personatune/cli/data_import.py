@@ -78,7 +78,7 @@ def import_(
     from personatune.errors import UsageError
 
     wish = Wish(character, user, system, None, user_name, opening, exchanges, limit)
-    order = importing.Order(file, into, wish, format_, new, take, yes)
+    order = importing.Order(file, into, wish, format_, new, take)
     plan = importing.plan(order)
     _show(plan)
     if plan.persona is not None and not plan.new and plan.understood.card is None:
@@ -208,6 +208,8 @@ def _question(plan: Plan) -> str:
     rows = counted(len(plan.new), "row")
     if plan.persona is None:
         return f"make the persona {plan.order.into} with {rows}?"
+    if not plan.new:
+        return f"keep the card in {plan.persona.folder}?"
     return f"add {rows} to {plan.persona.train_file}{' and keep the card' if plan.understood.card else ''}?"
 
 

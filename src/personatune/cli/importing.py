@@ -44,8 +44,6 @@ class Order:
     """Whether a new persona is wanted, whatever the file is."""
     take: tuple[str, ...] = ()
     """Which fields of the card take the place of those in `persona.toml`."""
-    is_agreed: bool = False
-    """Whether nobody need be asked."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from personatune.data.importing.macros import Macros
 from personatune.data.importing.objects import objects
 from personatune.data.importing.understood import Gathering, Understood, Wish
 
+_UNUSED = "unused"
+"""What the header says in the place of a name when there is none."""
+
 
 def sniff(content: Content) -> int:
     """A header with `character_name`, or lines with `mes` and `is_user`."""
@@ -27,13 +30,13 @@ def read(content: Content, wish: Wish) -> Understood:
     into = Gathering(content.name, wish)
     into.remarks += content.remarks
     lines = list(objects(content))
-    header = next((value for _, value in lines if isinstance(value, dict) and "character_name" in value), {})
-    character = wish.character or _text(header.get("character_name")) or _most_often(lines) or wish.persona_name
+    header = next((value for _, value in lines if isinstance(value, dict) and _is_header(value)), {})
+    character = _character(header, lines, wish)
     macros = Macros(character or "the character", wish.user_name or None)
     said: list[Message] = []
     begins = 1
     for line, value in lines:
-        if value is header:
+        if isinstance(value, dict) and _is_header(value):
             continue
         fault = value if isinstance(value, str) else _fault(value)
         if fault is not None:
@@ -72,19 +75,30 @@ def _fault(value: dict[str, Any]) -> str | None:
 
 def _message(value: dict[str, Any], character: str | None, macros: Macros) -> Message:
     name = _text(value.get("name"))
-    is_user = value["is_user"] is True if "is_user" in value else bool(name) and name != character
+    said = value.get("is_user")
+    is_user = str(said).lower() in ("true", "1") if "is_user" in value else bool(name) and name != character
     text = macros.filled(value["mes"])
     if not is_user and name and character and name.casefold() != character.casefold():
         return Message(role="user", content=f"{name}: {text}")  # somebody else of a group
     return Message(role="user" if is_user else "assistant", content=text)
 
 
-def _most_often(lines: list[tuple[int, dict[str, Any] | str]]) -> str:
+def _is_header(value: dict[str, Any]) -> bool:
+    return "mes" not in value and not {"character_name", "user_name", "chat_metadata"}.isdisjoint(value)
+
+
+def _character(header: dict[str, Any], lines: list[tuple[int, dict[str, Any] | str]], wish: Wish) -> str | None:
+    """Whose words are learned: who was named, the persona itself, who the header names, who speaks most."""
+    if wish.character is not None:
+        return wish.character
     names = Counter(
         _text(value.get("name")) for _, value in lines if isinstance(value, dict) and value.get("is_user") is False
     )
     names.pop("", None)
-    return names.most_common(1)[0][0] if names else ""
+    own = next((name for name in names if wish.persona_name and name.casefold() == wish.persona_name.casefold()), None)
+    headed = _text(header.get("character_name"))
+    usual = names.most_common(1)[0][0] if names else wish.persona_name
+    return own or (headed if headed and headed != _UNUSED else usual)
 
 
 def _text(value: Any) -> str:

@@ -94,11 +94,17 @@ class Gathering:
     """Rows on their way in: each is made sound or skipped, and what was changed is counted."""
 
     name: str
+    """The file, as rows name it."""
     wish: Wish
+    """What the user said about it."""
     conversations: list[Conversation] = field(default_factory=list)
+    """The rows so far."""
     skipped: list[Skipped] = field(default_factory=list)
+    """What was left out, up to 10,000 places."""
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """What was changed: (one, many, what became of it) with how often."""
     remarks: list[str] = field(default_factory=list)
+    """What else is worth knowing."""
     _more: int = 0
 
     @property

@@ -175,6 +175,15 @@ CASES = {
     "sillytavern of a group": Case(
         tavern(("Nel", "Well?"), ("Ida", "No."), ("Odo", "Yes.")), "sillytavern", [("Well?\n\nIda: No.", "Yes.")]
     ),
+    "sillytavern with a header without names": Case(
+        lines(
+            {"chat_metadata": {}, "user_name": "unused", "character_name": "unused"},
+            {"name": "Nel", "is_user": True, "mes": ASK},
+            {"name": "Odo", "is_user": False, "mes": TELL},
+        ),
+        "sillytavern",
+        ONE,
+    ),
     "webui": Case(
         b"name: Odo\ngreeting: Ahoy.\ncontext: A ferryman.\n"
         b"example_dialogue: |-\n  {{user}}: Late?\n  {{char}}: Since spring.\n",
