@@ -205,8 +205,11 @@ def _make(folder: Path, texts: Mapping[str, str | bytes]) -> Persona:
     staging = folder.with_name(f".{folder.name}.new")
     try:
         shutil.rmtree(staging, ignore_errors=True)
-        for name, text in texts.items():
-            files.write_bytes(staging / name, text.encode("utf-8") if isinstance(text, str) else text)
+        for name, content in texts.items():
+            if isinstance(content, str):
+                files.write_text(staging / name, content)
+            else:
+                files.write_bytes(staging / name, content)
         read_character(staging / PERSONA_FILE)
         staging.rename(folder)
     except OSError as error:

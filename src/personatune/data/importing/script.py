@@ -15,12 +15,13 @@ from personatune.errors import DataError, UsageError
 _LABEL = re.compile(
     r"[ \t>]*(?:\*\*|__)?(?P<name>[^\W\d_][^:：\n*!?,]{0,40}?)(?:\*\*|__)?[ \t]*[:：](?:\*\*|__)?(?:[ \t]+|$)"
 )
-_BREAK = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|<start>)\s*", re.IGNORECASE)
+_BREAK = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|`{3,}\w{0,20}|<start>)\s*", re.IGNORECASE)
 _USERS = frozenset(("you", "user", "human", "player", "anon", "me", "{{user}}", "<user>"))
 MAX_CHARACTERS = 16 << 20
 """The longest script that is read."""
 _MOST_SPEAKERS = 40
 _MOST_WORDS = 4
+_LEAST_SHARE = 0.1
 
 
 class UnclearSpeakerError(UsageError):
@@ -77,6 +78,8 @@ def sniff(content: Content) -> int:
     if len(names) < 2 or len(lines) == 0:
         return 0
     share = sum(names.values()) / len(lines)
+    if share < _LEAST_SHARE:
+        return 0
     return int(60 * share) if often or share > 0.5 else 0
 
 

@@ -18,6 +18,8 @@ _NAME = re.compile(r"[^\W\d][\w .:/()-]{0,60}")
 _MOST_COLUMNS = 1000
 _PARQUET = b"PAR1"
 _MOST_UNPACKED = 512 << 20
+_MOST_AT_ONCE = 256 << 20
+_MOST_ROWS = 500_000
 _BATCH = 500
 
 
@@ -82,13 +84,14 @@ def read_parquet(content: Content, wish: Wish) -> Understood:
             )
         names = list(file.schema_arrow.names)
         check_columns(names, wish, content.name)
-        number = 0
-        for batch in file.iter_batches(batch_size=_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                if into.is_full:
-                    break
-                add_row(row, number, into)
+        rows = (row for batch in file.iter_batches(batch_size=_batch(file.metadata)) for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            if into.is_full:
+                break
+            if number > _MOST_ROWS:
+                into.remarks.append(f"only the first {_MOST_ROWS:,} rows were read")
+                break
+            add_row(row, number, into)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError, ValueError) as error:
         raise DataError(
             f"{content.name} is a damaged Parquet file: {' '.join(str(error).split())[:200]}",
@@ -96,6 +99,13 @@ def read_parquet(content: Content, wish: Wish) -> Understood:
             fix="save it again, or export it as CSV or JSON lines",
         ) from error
     return into.understood("parquet")
+
+
+def _batch(metadata: Any) -> int:
+    """How many rows are unpacked at once: a value that is kept once can be said by every row."""
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    largest = max((g.column(at).total_uncompressed_size for g in groups for at in range(g.num_columns)), default=1)
+    return max(1, min(_BATCH, _MOST_AT_ONCE // max(largest, 1)))
 
 
 def _header(line: str) -> list[str]:

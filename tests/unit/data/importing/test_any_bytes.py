@@ -110,6 +110,10 @@ def test_parquet_of_odd_columns():
     assert numbers.conversations == () and len(numbers.skipped) == 2
     with pytest.raises(PersonatuneError, match="which columns"):
         tables.read_parquet(file(x=[1]), Wish())
+    once = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 60), ["a" * (1 << 20)])
+    said_often = file(prompt=once, response=["b"] * 60)  # kept once and said by every row
+    assert len(said_often.raw) < 100_000
+    assert len(tables.read_parquet(said_often, Wish()).skipped) == 60
     whole = file(prompt=["a"] * 50, response=["b"] * 50).raw
     for cut in (5, 60, len(whole) // 2, len(whole) - 3):
         with pytest.raises(DataError, match="damaged"):

@@ -62,6 +62,7 @@ def test_a_wrong_format_is_an_error_or_skips_but_no_crash(case: Case, name: str)
     ("raw", "named"),
     [
         (b"just a letter\nto nobody\n", "no kind that is known"),
+        (b"A long report.\n" * 100 + b"You: see\nOdo: see too\n", "no kind that is known"),
         (b'{"a": [1, 2', "no kind that is known"),
         (b"[1, 2, 3]\n", "no kind"),
         (b"PK\x03\x04rest", "zip"),
