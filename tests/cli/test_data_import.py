@@ -125,7 +125,7 @@ def test_a_card_overwrites_nothing_of_a_persona_unasked(
     done = run("data", "import", "odo.json", "--into", "dot", "--yes", "--json").json
     assert (done["added"], done["taken"]) == (1, []) and set(done["offered"]) == {"name", "description", "greeting"}
     assert toml.read_text("utf-8") == before
-    done = run("data", "import", "odo.json", "--into", "dot", "--yes", "--take", "greeting", "--json").json
+    done = run("data", "import", "odo.json", "--into", "dot", "--yes", "--take", "greeting", "voice", "--json").json
     assert (done["added"], done["taken"]) == (0, ["greeting"])
     assert toml.read_text("utf-8") == before.replace('greeting = ""', 'greeting = "Ahoy."')
     answer(monkeypatch, "y", "n", "y")

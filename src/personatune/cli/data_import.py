@@ -31,7 +31,7 @@ def import_(
     opening: str | None = None,
     exchanges: PositiveInt | None = None,
     limit: PositiveInt | None = None,
-    take: tuple[str, ...] = (),
+    take: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     new: Annotated[bool, Parameter(negative="")] = False,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,

@@ -210,9 +210,10 @@ def _changed(text: str, changes: Changes) -> str:
 
 def _card_text(raw: bytes) -> str:
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")  # as it stands, line ends included
     except UnicodeDecodeError:
-        return decoded(raw, "card.json").text
+        text = "\0"
+    return decoded(raw, "card.json").text if "\0" in text else text
 
 
 def _about(who: Character) -> str:

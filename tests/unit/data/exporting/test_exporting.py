@@ -248,3 +248,13 @@ def test_a_character_of_another_program_becomes_a_new_card(tmp_path: Path):
     data = json.loads(made.content)["data"]
     assert (data["name"], data["description"], data["first_mes"]) == ("Odo", "A ferryman.", "Ahoy.")
     assert "card.json" in made.remarks[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_card_in_another_encoding_goes_out_as_utf_8(encoding: str, tmp_path: Path):
+    assert exported(imported(tmp_path / "odo", CARD.encode(encoding))).decode() == CARD
+
+
+def test_line_ends_of_a_card_stay(tmp_path: Path):
+    raw = CARD.replace("\n", "\r\n").encode()
+    assert exported(imported(tmp_path / "odo", raw)) == raw
