@@ -79,6 +79,8 @@ def _is_lines(text: str) -> bool:
     except ValueError:
         # A first line that is broken, among others that are whole, is a broken row.
         others = [other for other in text[:_LOOKED_AT].split("\n")[1:6] if other.strip()]
+        if not all(other.startswith("{") for other in others):
+            return False  # parts of one object that is laid out over several lines
         return any(isinstance(parse_line(other.encode("utf-8", "replace")), dict) for other in others)
     return True
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from personatune.data.importing import cards, row_files, script, sillytavern, tables, webui
 from personatune.data.importing.content import Content
+from personatune.data.importing.objects import objects
 from personatune.data.importing.understood import Understood, Wish
 from personatune.errors import DataError
 
@@ -74,6 +75,17 @@ def understand(content: Content, wish: Wish, name: str | None = None) -> Underst
         ) from error
 
 
+def _refuse_broken_json(content: Content) -> None:
+    """Raise `DataError` with the line and the reason when not even the first object can be read."""
+    line, first = next(objects(content), (1, "there is nothing in it"))
+    if isinstance(first, str):
+        raise DataError(
+            f"{content.name} looks like JSON and cannot be read: {first}",
+            where=f"{content.name}:{line}",
+            fix="correct that line, or save the file again where it came from",
+        )
+
+
 def _likeliest(content: Content) -> Format:
     for mark, (what, fix) in _STRANGERS.items():
         if content.raw.startswith(mark):
@@ -82,7 +94,10 @@ def _likeliest(content: Content) -> Format:
     if not sure:
         text = content.text  # raises with a better reason where it is no text
         names = ", ".join(known.name for known in FORMATS)
-        about = ": its JSON is broken or holds no objects" if text.lstrip().startswith(("{", "[")) else ""
+        about = ""
+        if text.lstrip().startswith(("{", "[")):
+            _refuse_broken_json(content)
+            about = ": its JSON holds no objects with names of dialogues"
         raise DataError(
             f"{content.name} is of no kind that is known here{about}",
             where=f"{content.name}:1",

@@ -74,7 +74,7 @@ def check_columns(names: Sequence[str], wish: Wish, where: str) -> None:
     raise UsageError(
         "which columns hold what the user says and what the character answers?",
         where=where,
-        fix=f"--user COLUMN --character COLUMN, of: {_shown(names)}",
+        fix=f"--user COLUMN --character COLUMN, of: {_shown(names) or '(there are none)'}",
     )
 
 

@@ -82,6 +82,12 @@ CASES = {
     "sharegpt with half an emoji": Case(
         lines(share(ASK, TELL)) + b'{"conversations": [{"from": "human", "value": "\\ud83d"}]}\n', "sharegpt", ONE, [2]
     ),
+    "sharegpt with a broken first line": Case(
+        b'{"conversations": [\n' + lines(share(ASK, TELL), share("a", "b")), "sharegpt", [*ONE, ("a", "b")], [1]
+    ),
+    "one pretty object with whole objects on lines of its own": Case(
+        json.dumps({**share(ASK, TELL), "more": [{}, {"a": 1}, {}]}, indent=1).encode(), "sharegpt", ONE
+    ),
     "messages": Case(lines(chat(("user", ASK), ("assistant", TELL))), "messages", ONE),
     "messages of parts": Case(
         lines(

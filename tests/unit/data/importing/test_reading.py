@@ -63,8 +63,9 @@ def test_a_wrong_format_is_an_error_or_skips_but_no_crash(case: Case, name: str)
     [
         (b"just a letter\nto nobody\n", "no kind that is known"),
         (b"A long report.\n" * 100 + b"You: see\nOdo: see too\n", "no kind that is known"),
-        (b'{"a": [1, 2', "no kind that is known"),
-        (b"[1, 2, 3]\n", "no kind"),
+        (b'{"a": [1, 2', "file:1"),
+        (b'{\n "spec": "chara_card_v2",\n "data": {\n  "name": "a" "b"\n }\n}\n', "file:4"),
+        (b"[1, 2, 3]\n", "not an object"),
         (b"PK\x03\x04rest", "zip"),
         (b"\x1f\x8brest", "gzip"),
         (b"PAR1 nothing", "Parquet"),
@@ -75,10 +76,10 @@ def test_a_wrong_format_is_an_error_or_skips_but_no_crash(case: Case, name: str)
         (b'prompt,response\n"never closed,a\nb,c\n', "line 2"),
         (b"prompt,prompt,response\na,b,c\n", "two columns"),
         (b"name: [\ngreeting: a\ncontext: b\n", "YAML"),
-        (b"{" * 100_000, "kind"),
-        (b"[" * 100_000, "kind"),
-        (b'{"name": "a", "first_mes": ' + b"[" * 100_000, "kind"),
-        (b'{"spec": "chara_card_v2", "data": {"name": "x", "n": ' + b"9" * 5000 + b"}}", "kind"),
+        (b"{" * 100_000, "not JSON"),
+        (b"[" * 100_000, "nested"),
+        (b'{"name": "a", "first_mes": ' + b"[" * 100_000, "nested"),
+        (b'{"spec": "chara_card_v2", "data": {"name": "x", "n": ' + b"9" * 5000 + b"}}", "digits"),
         (b"name: a\ngreeting: b\ncontext: " + b"[" * 3000, "nested"),
         (b"a: &a [x, x]\n" + b"".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n".encode() for i in range(8)
