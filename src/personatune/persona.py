@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -204,12 +205,27 @@ def copy_builtin(name: str, folder: Path) -> Persona:
 
 def create(folder: Path, *, display_name: str, train_jsonl: str, suite_yaml: str | None) -> Persona:
     """Make a persona folder from a template and given conversations; whole or not at all."""
+    texts = {PERSONA_FILE: template_toml(display_name), "train.jsonl": train_jsonl}
+    if suite_yaml is not None:
+        texts["suite.yaml"] = named_suite(suite_yaml, display_name)
+    return _make(folder, texts)
+
+
+def create_whole(folder: Path, texts: Mapping[str, str | bytes]) -> Persona:
+    """Make a persona folder of these files, `persona.toml` among them; whole or not at all."""
+    return _make(folder, texts)
+
+
+def template_toml(display_name: str) -> str:
+    """A `persona.toml` to fill in, with a comment above each key."""
     template = resources.files("personatune.personas").joinpath("template.toml").read_text("utf-8")
     name = tomli_w.dumps({"name": display_name}).strip()  # escaped: a name may hold quotes or a backslash
-    texts = {PERSONA_FILE: template.replace('name = "{name}"', name), "train.jsonl": train_jsonl}
-    if suite_yaml is not None:
-        texts["suite.yaml"] = suite_yaml.replace('"{name}"', json.dumps(display_name))
-    return _make(folder, texts)
+    return template.replace('name = "{name}"', name)
+
+
+def named_suite(suite_yaml: str, display_name: str) -> str:
+    """The suite's template with the character's name in it."""
+    return suite_yaml.replace('"{name}"', json.dumps(display_name))
 
 
 def title_of(name: str) -> str:
@@ -230,13 +246,16 @@ def refuse_existing(folder: Path) -> None:
         raise UsageError(f"{folder} exists already", fix="choose another name, or remove that folder first")
 
 
-def _make(folder: Path, texts: dict[str, str]) -> Persona:
+def _make(folder: Path, texts: Mapping[str, str | bytes]) -> Persona:
     refuse_existing(folder)
     staging = folder.with_name(f".{folder.name}.new")
     try:
         shutil.rmtree(staging, ignore_errors=True)
-        for name, text in texts.items():
-            files.write_text(staging / name, text)
+        for name, content in texts.items():
+            if isinstance(content, str):
+                files.write_text(staging / name, content)
+            else:
+                files.write_bytes(staging / name, content)
         read_character(staging / PERSONA_FILE)
         staging.rename(folder)
     except OSError as error:

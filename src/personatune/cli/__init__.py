@@ -17,7 +17,7 @@ from personatune import errors, settings
 # verb -> (module, one line of help)
 VERBS = {
     "new": ("new", "make a persona folder: built in, from a conversations file, or from a few example rows"),
-    "data": ("data", "check conversations before training; vary their lengths; compare two versions of them"),
+    "data": ("data", "import, check and export conversations; vary their lengths; compare two versions of them"),
     "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
     "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
     "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),

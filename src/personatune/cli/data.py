@@ -1,4 +1,4 @@
-"""personatune data: look at conversations before training, vary them, compare their versions."""
+"""personatune data: bring conversations in, look at them before training, vary them, compare their versions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from personatune.cli import data_import
 from personatune.cli.console import err, out, print_json
 
 app = App(
     name="personatune data",
-    help="Look at conversations before training, vary them, compare their versions.",
+    help="Bring conversations in, look at them before training, vary them, compare their versions.",
     version_flags=[],
 )
+app.command(data_import.import_, name="import")
+app.command(data_import.export, name="export")
+app.command(data_import.undo, name="undo")
 
 
 @app.command

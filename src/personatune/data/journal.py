@@ -71,7 +71,7 @@ def undo(path: Path) -> Entry:
                 if left
                 else "there is nothing to undo",
                 where=path,
-                fix="change the row itself" if left else None,
+                fix="change the row itself" if left else "only changes that personatune made can be taken back",
             )
         before = entry.splice.inverse.applied(content)
         _keep(path, {"undoes": entry.number, **_ends(content, before)})

@@ -1,0 +1,1 @@
+"""from anything people keep dialogues in to rows of train.jsonl: one module a family of formats."""

@@ -1,0 +1,69 @@
+"""YAML from strangers: texts, lists and mappings only, bounded in size, depth and what aliases unfold to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from personatune.errors import DataError
+
+MAX_CHARACTERS = 1 << 18
+"""The longest document that is read; the reader is slow."""
+_MAX_DEPTH = 20
+_MAX_NODES = 20_000
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """The document, every scalar as text; tags mean nothing. Raises `DataError` naming the line."""
+    if len(text) > MAX_CHARACTERS:
+        raise DataError(
+            f"{name} has {len(text):,} characters; of YAML at most {MAX_CHARACTERS:,} are read",
+            where=name,
+            fix="shorten it: no character is so long",
+        )
+    try:
+        loader = yaml.BaseLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise DataError(f"{name} is empty", where=name, fix="name another file")
+        _refuse_excess(root, name)
+        return loader.construct_document(root)
+    except RecursionError as error:
+        raise DataError(
+            f"{name} is nested too deeply", where=name, fix="a character needs one level of keys"
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DataError(
+            f"{name} is not valid YAML: {error.problem or error.context}",
+            where=f"{name}:{mark.line + 1}" if mark else name,
+            fix="correct that line; texts with ':' or '#' need quotes",
+        ) from error
+    except yaml.YAMLError as error:
+        raise DataError(
+            f"{name} is not valid YAML: {' '.join(str(error).split())[:200]}",
+            where=name,
+            fix="remove control characters",
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name} is not valid YAML", where=name, fix="put its texts in quotes") from error
+
+
+def _refuse_excess(root: yaml.Node, name: str) -> None:
+    left, pending = _MAX_NODES, [(root, 1)]
+    while pending:
+        node, depth = pending.pop()
+        left -= 1
+        if depth > _MAX_DEPTH or left < 0:
+            raise DataError(
+                f"{name} is nested more than {_MAX_DEPTH} levels deep"
+                if depth > _MAX_DEPTH
+                else f"{name} unfolds to more than {_MAX_NODES:,} values",
+                where=f"{name}:{node.start_mark.line + 1}",
+                fix="a character needs one level of keys, and no aliases of aliases",
+            )
+        if isinstance(node, yaml.MappingNode):
+            pending += [(part, depth + 1) for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            pending += [(part, depth + 1) for part in node.value]
