@@ -18,6 +18,7 @@ from personatune.cli.editor import edit
 from personatune.cli.fix import about, changed
 from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
+from personatune.cli.servers import with_model
 from personatune.cli.voice import Wish
 from personatune.errors import PersonatuneError, UsageError
 from personatune.evaluation import fixing
@@ -33,7 +34,7 @@ from personatune.terminal import chat_view
 def run(reference: str, parameters: GenerationParams, wish: Wish) -> int:
     """Chat until /quit, the end of input or Ctrl-D; return the exit code."""
     persona, which = parse(reference, adopt=True)
-    which = check(persona, which)
+    which = check(persona, with_model(which, wish.key_name))
     contestant = voice.opened(persona, which, wish)
     talk = Talk(
         contestant,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from personatune.cli.console import err
+from personatune.cli.servers import said
 from personatune.errors import ModelError, PersonatuneError, UsageError
 from personatune.generation.contestant import Contestant
-from personatune.generation.contestants import Opening, open_contestant
+from personatune.generation.contestants import Asking, Opening, compute_for, open_contestant
+from personatune.generation.remote.address import is_remote
 from personatune.models.device import Compute, DeviceChoice, choose, may_have_gpu
 from personatune.persona import Persona
 from personatune.terminal.training_progress import StageProgress
@@ -29,6 +31,8 @@ class Wish:
     """Where to compute."""
     engine: EngineChoice = "auto"
     """What computes."""
+    key_name: str | None = None
+    """The environment variable that holds a server's key."""
 
 
 def opened(persona: Persona, which: str, wish: Wish) -> Contestant:
@@ -38,6 +42,9 @@ def opened(persona: Persona, which: str, wish: Wish) -> Contestant:
     """
     if wish.engine == "onnx" and wish.device not in ("auto", "cpu"):
         raise UsageError(f"--engine onnx computes on the cpu, not on {wish.device}", fix="--engine torch")
+    if is_remote(which):
+        asking = Asking(parallel=1, key_name=wish.key_name, say=said)
+        return open_contestant(persona, which, Opening(compute_for([which]), asking=asking))
     compute: Compute | None = None
     if wish.engine == "torch" or wish.device not in ("auto", "cpu"):
         return _through_torch(persona, which, wish, None)

@@ -39,6 +39,8 @@ class Sample(BaseModel):
     """The new tokens, the stop token included when there was one; empty for engines without tokens."""
     params: GenerationParams
     """The generation parameters, the seed among them."""
+    engine: str | None = None
+    """What computed it, where that is a server: which one, its model, and what it did not heed."""
 
 
 def one_by_one(
