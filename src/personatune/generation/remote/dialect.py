@@ -9,6 +9,8 @@ from typing import Any
 
 from personatune.generation.params import GenerationParams
 
+_EVERYTHING = 1 << 17
+"""Tokens that llama.cpp's penalty looks back on: more than a conversation has."""
 NEUTRAL: Mapping[str, Any] = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "min_new_tokens": 0}
 """The parameters that OpenAI's API has no name for, and the values at which they change nothing."""
 
@@ -38,7 +40,7 @@ def _llama_cpp(params: GenerationParams) -> dict[str, Any]:
         "top_k": params.top_k,
         "min_p": params.min_p,
         "repeat_penalty": params.repetition_penalty,
-        "repeat_last_n": -1,
+        "repeat_last_n": _EVERYTHING,
         # In our order: by itself it applies the temperature last.
         "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
         "seed": params.seed % 0xFFFFFFFF,  # it reads 32 bits, and all of them set as: a random one

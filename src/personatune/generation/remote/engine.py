@@ -14,7 +14,7 @@ from personatune.generation.engine import FinishReason, Request, Sample, one_by_
 from personatune.generation.params import GenerationParams
 from personatune.generation.remote.completion import Piece, completion, pieces, whole
 from personatune.generation.remote.dialect import LLAMA_CPP, PLAIN, Dialect, dialect_of
-from personatune.generation.remote.server import Connection, RefusedError, Server, _NothingThereError
+from personatune.generation.remote.server import Connection, NoListError, RefusedError, Server
 
 Say = Callable[[str], None]
 _MAY_GO = frozenset({"temperature", "top_p", "seed", "samplers", "repeat_last_n"})
@@ -48,8 +48,8 @@ class RemoteEngine:
         """Find out what the server is and whether it has the model. Raises as asking does."""
         try:
             models = self._connection.models()
-        except _NothingThereError:
-            models = []  # the list is not something that every server has
+        except NoListError:
+            models = []  # not every server has one
         names = [str(one["id"]) for one in models]
         if not self._server.model:
             self._server = replace(self._server, model=only(names, self._connection))

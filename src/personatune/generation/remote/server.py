@@ -187,9 +187,14 @@ class Connection:
                 else f"{url} wants an API key (HTTP {error.code}){told}",
                 fix=f"put the key into the environment variable {name}",
             )
+        if body is None:
+            return NoListError(
+                f"{url} gives no list of models (HTTP {error.code}){told}",
+                fix="look at the address, which mostly ends in /v1, and at the server's own messages",
+            )
         if error.code == 404:
-            return self._nothing_there(url, told, body)
-        if error.code in (400, 422) and body is not None:
+            return self._nothing_there(url, told)
+        if error.code in (400, 422):
             if "max_completion_tokens" in said and "max_tokens" in body:  # what newer models of OpenAI call it
                 return RefusedError(said, ["max_tokens"])
             if _UNKNOWN.search(said) and (names := [one for one in body if re.search(rf"\b{one}\b", said)]):
@@ -203,17 +208,13 @@ class Connection:
             place = self.shown(error.headers.get("Location") or "") or "another address"
             return ResourceError(f"{url} sends us on to {place}", fix="name that address itself, if you trust it")
         if error.code in _BUSY:
-            times = f", {len(_PAUSES) + 1} times" if body is not None else ""
-            return ResourceError(f"{url} is busy or out of order (HTTP {error.code}{times}){told}", fix=_AGAIN)
+            times = len(_PAUSES) + 1
+            return ResourceError(f"{url} is busy or out of order (HTTP {error.code}, {times} times){told}", fix=_AGAIN)
         return ResourceError(
             f"{url} refuses the request (HTTP {error.code}){told}", fix="look at the server's own messages"
         )
 
-    def _nothing_there(self, url: str, told: str, body: dict[str, Any] | None) -> PersonatuneError:
-        if body is None:
-            return _NothingThereError(
-                f"there is no {url} (HTTP 404){told}", fix="look at the address; it mostly ends in /v1"
-            )
+    def _nothing_there(self, url: str, told: str) -> PersonatuneError:
         try:
             there = ", ".join(self.shown(one["id"]) for one in self.models()[:20])
         except PersonatuneError:
@@ -243,8 +244,8 @@ class _PassingError(Exception):
         self.trouble, self.seconds, self.late = trouble, seconds, late
 
 
-class _NothingThereError(ResourceError):
-    """Nothing is at that path."""
+class NoListError(ResourceError):
+    """The server has no list of models, or cannot make it just now."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
