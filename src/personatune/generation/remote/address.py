@@ -62,7 +62,7 @@ def checked(address: str, fix: str) -> str:
     """The address that chat completions are asked at. Raises `UsageError`, with `fix`, for what is none."""
     try:
         parts = urlsplit(address.strip())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or any(sign.isspace() or not sign.isascii() or not sign.isprintable() for sign in address.strip()):
