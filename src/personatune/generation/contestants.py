@@ -55,7 +55,9 @@ def check(persona: Persona, which: str | None) -> str:
     if which in UNTRAINED or which in names:
         return which
     if is_remote(which):
-        return Remote.read(which).which
+        if not (wanted := Remote.read(which)).model:
+            raise UsageError(f"{which} does not say which model", fix="name it after a #, as in: .../v1#gemma")
+        return wanted.which
     if not _RUN.fullmatch(which):
         raise UsageError(
             f"{which!r} is no contestant of {persona.name}",

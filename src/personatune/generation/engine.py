@@ -42,6 +42,11 @@ class Sample(BaseModel):
     engine: str | None = None
     """What computed it, where that is a server: which one, its model, and what it did not heed."""
 
+    @property
+    def unheeded(self) -> str:
+        """The parameters that the server did not take, in words; empty when it took all."""
+        return (self.engine or "").partition(" without ")[2]
+
 
 def one_by_one(
     requests: Sequence[Request], answer: Callable[[Request], Sample], on_sample: Callable[[int, Sample], None] | None
