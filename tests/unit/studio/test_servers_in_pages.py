@@ -83,7 +83,7 @@ def test_a_sweep_and_a_comparison_become_commands_that_name_it(odd: Pages):
 def test_a_judging_with_a_server_is_begun_and_its_replies_are_made(odd: Pages):
     with serving(lambda body, n: says(f"Reply {n}, said well."), MODELS) as server:
         form = {"contestants": ["r1", f"{server.address}#gem ma"], "judge": "ada", "prompts": "One?\nTwo?\nThree?"}
-        answer = odd.client.post(f"{odd.base}/judge/begin", data={**form, "token": "t" * 40})
+        answer = odd.client.post(f"{odd.base}/judge/begin", data={**form, "token": "t" * 40}, follow_redirects=False)
         assert answer.status_code == 303, answer.text
         seat = answer.headers["location"].removeprefix(odd.base)
         until = time.monotonic() + 20
