@@ -42,7 +42,7 @@ def odd(tmp_path: Path) -> Pages:
         return (open_contestant if is_remote(which) else scripted)(persona, which)
 
     def scripted(persona: Persona, which: str) -> Contestant:
-        return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda _request: "from here"))
+        return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda _request: "From here, said plainly."))
 
     state.studio = replace(state.studio, voices=Voices(opened))
     return made
@@ -87,8 +87,8 @@ def test_a_judging_with_a_server_is_begun_and_its_replies_are_made(odd: Pages):
         assert answer.status_code == 303, answer.text
         seat = answer.headers["location"].removeprefix(odd.base)
         until = time.monotonic() + 20
-        while "waits" in (page := odd.get(seat)) or "said well" not in page:
-            assert time.monotonic() < until
+        while "said well" not in (page := odd.get(seat)):
+            assert time.monotonic() < until, re.sub(r"<[^>]*>", "", page[page.index("<main"):])[:3000]
             time.sleep(0.05)
         assert "127.0.0.1" not in re.sub(r"<code.*?</code>", "", page)
         with open_store(odd.persona) as store:
