@@ -136,6 +136,36 @@ def test_a_run_in_transformers_serve(exported: Path, run: Run, tmp_path: Path):
         assert_a_contestant(run, exported, f"remote:{address}?system=none#{model}")
 
 
+WITHOUT_TORCH = """
+import importlib.util, sys
+HEAVY = ("torch", "transformers", "peft", "accelerate")
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HEAVY:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Missing())
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in HEAVY else find(name, package)
+from personatune import cli
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_a_machine_that_computes_nothing_itself_needs_no_torch(dot: Path, place: Path):
+    with serving(lambda _, n: says(f"Reply {n}, all mine."), {"/v1/models": lists("m", owner="vllm")}) as server:
+        which = f"dot@remote:{server.address}#m"
+        for words in (
+            ("sweep", which, *GRID),
+            ("compare", which, f"remote:{server.address}?system=none#m", "--prompts", "1"),
+            ("judge", which, f"remote:{server.address}?system=none#m", "--include-faults"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-c", WITHOUT_TORCH, *words], cwd=place, input="left\nq\n", capture_output=True,
+                text=True, timeout=120, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+
+
 # What goes wrong, as a user sees it
 
 

@@ -39,7 +39,6 @@ from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
 from personatune.store.of_persona import kept_as, open_store
 from personatune.store.records import EvaluationRecord, SampleRecord
-from personatune.training.checkpoints import read_metrics
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -233,7 +232,11 @@ def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> I
 
 
 def _context(persona: Persona, made: dict[str, dict[str, Any]]) -> ReportContext:
-    metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
+    metrics: list[dict[str, Any]] = []
+    if made:
+        from personatune.training.checkpoints import read_metrics  # with it comes torch
+
+        metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
     how: dict[str, Any] = {
         name: {
             "command": m.get("command"),

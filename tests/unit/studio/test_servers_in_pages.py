@@ -88,7 +88,7 @@ def test_a_judging_with_a_server_is_begun_and_its_replies_are_made(odd: Pages):
         seat = answer.headers["location"].removeprefix(odd.base)
         until = time.monotonic() + 20
         while "said well" not in (page := odd.get(seat)):
-            assert time.monotonic() < until, re.sub(r"<[^>]*>", "", page[page.index("<main"):])[:3000]
+            assert time.monotonic() < until, re.sub(r"<[^>]*>", "", page[page.index("<main") :])[:3000]
             time.sleep(0.05)
         assert "127.0.0.1" not in re.sub(r"<code.*?</code>", "", page)
         with open_store(odd.persona) as store:
