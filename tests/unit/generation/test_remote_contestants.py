@@ -13,6 +13,7 @@ from personatune.cli.servers import with_model
 from personatune.conversation import Message
 from personatune.data.load import to_jsonl
 from personatune.errors import ModelError, UsageError
+from personatune.evaluation.fixing import Better, find_in, write
 from personatune.generation.contestants import (
     Asking,
     Opening,
@@ -142,6 +143,8 @@ def test_a_reply_of_a_talk_is_kept_with_the_server_that_gave_it(dot: Persona):
     assert kept.engine == f"remote {server.address}#m"
     assert kept.contestant == f"dot@remote:{server.address}#m"
     assert kept.run is None
+    fixed = write(find_in(dot, kept.id), Better("Ho."))  # its stage direction is no part of the character's talk
+    assert [message.role for message in fixed.conversation.messages] == ["user", "assistant"]
 
 
 @pytest.mark.enable_socket

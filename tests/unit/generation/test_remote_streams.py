@@ -13,8 +13,9 @@ from personatune.conversation import Message
 from personatune.errors import ModelError, ResourceError, UsageError
 from personatune.generation.engine import Request, Sample
 from personatune.generation.params import GenerationParams
-from personatune.generation.remote import RemoteEngine, Server
 from personatune.generation.remote.dialect import LLAMA_CPP, LM_STUDIO, OLLAMA, PLAIN, TRANSFORMERS, VLLM, Dialect
+from personatune.generation.remote.engine import RemoteEngine
+from personatune.generation.remote.server import Server
 
 pytestmark = pytest.mark.enable_socket
 PARAMS = GenerationParams(temperature=0.7, top_k=40, min_p=0.05, repetition_penalty=1.2, min_new_tokens=2, seed=2**40)
