@@ -51,7 +51,7 @@ def with_model(which: str | None, key_name: str | None = None) -> str | None:
         from personatune.generation.remote.engine import only
         from personatune.generation.remote.server import Connection, Server
 
-        connection = Connection(Server(wanted.address, "", key_name=key_name))
+        connection = Connection(Server(wanted.address, "", key_name=key_name, openai_key=False))
         wanted = replace(wanted, model=only([one["id"] for one in connection.models()], connection))
         said(f"{wanted.address} has one model: {wanted.model}")
     return wanted.which

@@ -135,7 +135,7 @@ def _remote(persona: Persona, which: str, params: GenerationParams, asking: Aski
     from personatune.generation.remote.server import Server
 
     wanted = Remote.read(which)
-    server = Server(wanted.address, wanted.model, _PATIENCE, asking.parallel, asking.key_name)
+    server = Server(wanted.address, wanted.model, _PATIENCE, asking.parallel, asking.key_name, openai_key=False)
     engine = RemoteEngine(server, say=asking.say)
     engine.greet()
     system_prompt = persona.system_prompt if wanted.directed else None

@@ -131,6 +131,19 @@ def test_the_system_prompt_goes_along_unless_it_shall_not(dot: Persona):
 
 
 @pytest.mark.enable_socket
+def test_openais_key_goes_to_nobody_who_was_not_meant(dot: Persona, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "theirs")
+    asked = (Message(role="user", content="Hi?"),)
+    with serving(lambda *_: says("Hi."), {"/v1/models": lists("m")}) as server:
+        which = check(dot, f"remote:{server.address}#m")
+        for name in (None, "OPENAI_API_KEY"):
+            opening = Opening(compute_for([which]), asking=Asking(key_name=name))
+            contestant = open_contestant(dot, which, opening)
+            contestant.engine.generate([contestant.request(asked, contestant.params)])
+    assert [headers.get("Authorization") for headers in server.headers] == [None, "Bearer theirs"]
+
+
+@pytest.mark.enable_socket
 def test_a_reply_of_a_talk_is_kept_with_the_server_that_gave_it(dot: Persona):
     with serving(lambda *_: says("Hi."), {"/v1/models": lists("m", owner="llamacpp")}) as server:
         contestant = open_contestant(dot, check(dot, f"remote:{server.address}#m"))

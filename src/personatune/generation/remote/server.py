@@ -46,7 +46,9 @@ class Server:
     parallel: int = 1
     """How many requests are under way at once."""
     key_name: str | None = None
-    """The environment variable that holds the key; left out, PERSONATUNE_API_KEY or OPENAI_API_KEY."""
+    """The environment variable that holds the key; left out, PERSONATUNE_API_KEY."""
+    openai_key: bool = True
+    """Whether OPENAI_API_KEY is used where there is none of ours."""
 
 
 class RefusedError(ModelError):
@@ -76,7 +78,7 @@ class Connection:
                 fix="leave out --offline (and PERSONATUNE_OFFLINE, HF_HUB_OFFLINE), or name a server on this machine: "
                 "http://localhost:8080/v1",
             )
-        self._key = _key(server.key_name, self.url, local=local)
+        self._key = _key(server, self.url, local=local)
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if local:
             handlers.append(urllib.request.ProxyHandler({}))  # a proxy cannot reach what listens here
@@ -270,10 +272,10 @@ def _parsed(answer: bytes) -> Any:
         return None
 
 
-def _key(name: str | None, url: str, *, local: bool) -> str | None:
+def _key(server: Server, url: str, *, local: bool) -> str | None:
     """The key that was named; else our own for whatever the user names, OpenAI's never in the clear over a network."""
-    if name is not None:
-        if own := os.environ.get(name, "").strip():
+    if server.key_name is not None:
+        if own := os.environ.get(server.key_name, "").strip():
             return _printable(own)
         # The name is not repeated: people give the key itself by mistake.
         raise UsageError(
@@ -282,7 +284,7 @@ def _key(name: str | None, url: str, *, local: bool) -> str | None:
         )
     if own := os.environ.get(OWN_KEY, "").strip():
         return _printable(own)
-    theirs = os.environ.get(OPENAI_KEY, "").strip()
+    theirs = os.environ.get(OPENAI_KEY, "").strip() if server.openai_key else ""
     return _printable(theirs) if theirs and (local or url.startswith("https:")) else None
 
 
