@@ -3,7 +3,7 @@
     python benchmarks/page.py FOLDER [--engine wllama|transformers-wasm] [--repeats 3] [--pictures DIR]
 
 Serves FOLDER (from `personatune export RUN --to web`) as any static host would, opens it in Chromium, lets the engine
-pass its self-test, and asks the same thing at temperature 0 several times. Prints a JSON object: what the button says is
+pass its self-test, and asks the same thing at temperature 0 several times. Prints JSON: what the button says is
 fetched, seconds to the first chat, tokens a second as the page itself counts them (median), every reply, and the reply
 that the same GGUF file gives in llama.cpp here. Needs the extras `dev` and `gguf` and a Chromium.
 """

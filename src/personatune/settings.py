@@ -24,7 +24,7 @@ def apply(*, offline: bool = False) -> None:
 
     With `offline`, they may not open a connection at all. Telemetry is always off.
     """
-    if offline:
+    if offline or _is_on("PERSONATUNE_OFFLINE"):
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["TRANSFORMERS_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -37,5 +37,9 @@ def apply(*, offline: bool = False) -> None:
 
 
 def is_offline() -> bool:
-    """Whether the hub may not be asked."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    """Whether neither the hub nor any other machine may be asked."""
+    return _is_on("HF_HUB_OFFLINE") or _is_on("PERSONATUNE_OFFLINE")
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -17,6 +17,7 @@ from personatune.cli.editor import edit
 from personatune.cli.fix import about, changed
 from personatune.cli.flags import flag_faults
 from personatune.cli.references import parse
+from personatune.cli.servers import with_model
 from personatune.errors import PersonatuneError, UsageError
 from personatune.evaluation import fixing
 from personatune.export import voice
@@ -34,7 +35,7 @@ from personatune.terminal.training_progress import StageProgress
 def run(reference: str, parameters: GenerationParams, wish: Wish) -> int:
     """Chat until /quit, the end of input or Ctrl-D; return the exit code."""
     persona, which = parse(reference, adopt=True)
-    which = check(persona, which)
+    which = check(persona, with_model(which, wish.key_name))
     with StageProgress(err()) as stages:
         contestant = voice.opened(persona, which, wish, Listener(stages, stages.say))
     talk = Talk(

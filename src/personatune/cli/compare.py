@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from personatune.cli.servers import DEFAULT, Servers
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 
@@ -23,6 +24,7 @@ def compare(
     samples: int | None = None,
     model: str | None = None,
     device: DeviceChoice = "auto",
+    servers: Servers = DEFAULT,
     report: Path | None = None,
     allow_leak: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -32,7 +34,8 @@ def compare(
     Parameters
     ----------
     contestants
-        As in: pip@r1 pip@r3 pip@prompted. A persona alone means its untrained base and its newest run.
+        As in: pip@r1 pip@r3 pip@prompted, or a model on a server: remote:http://127.0.0.1:8080/v1#NAME. A
+        persona alone means its untrained base and its newest run.
     prompts
         How many of the suite's prompts to ask, spread over its kinds; left out, 8.
     prompt
@@ -65,6 +68,7 @@ def compare(
         options=options_for(parameters, samples, allow_leak=allow_leak),
         model=model,
         device=device,
+        asking=servers.asking(),
         report=report,
         comparison=wanted(suite, prompts, prompt or ()),
     )

@@ -15,6 +15,7 @@ from personatune.evaluation.selection import own_prompts, spread
 from personatune.evaluation.suite import Suite, load_suite
 from personatune.evaluation.words import word_count
 from personatune.generation.contestants import model_of
+from personatune.generation.remote.address import is_remote
 
 if TYPE_CHECKING:
     from personatune.cli.evaluating import Kept
@@ -87,7 +88,12 @@ def names_with_models(persona: Persona, names: Sequence[str], model: str | None,
     if len(set(models.values())) < 2 and not always:
         return {}
     short = short_names(list(models.values()))
-    return {f"{persona.name}@{name}": f"{persona.name}@{name} ({short[models[name]]})" for name in names}
+    # A server's contestant says its model already.
+    return {
+        f"{persona.name}@{name}": f"{persona.name}@{name} ({short[models[name]]})"
+        for name in names
+        if not is_remote(name)
+    }
 
 
 def short_names(models: Sequence[str]) -> dict[str, str]:

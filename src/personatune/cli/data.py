@@ -123,7 +123,7 @@ def vary(
     from personatune.cli.references import open_persona
     from personatune.cli.varying import Wish, vary_and_keep
     from personatune.errors import UsageError
-    from personatune.generation.remote import Server
+    from personatune.generation.remote.server import Server
     from personatune.terminal.vary_report import next_command, print_varied
 
     if (with_ is None) != (model is None):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 
+from personatune.cli.servers import DEFAULT, Servers
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 
@@ -22,6 +23,7 @@ def evaluate(
     samples: int | None = None,
     model: str | None = None,
     device: DeviceChoice = "auto",
+    servers: Servers = DEFAULT,
     report: Path | None = None,
     allow_leak: Annotated[bool, Parameter(negative="")] = False,
     skip_general: Annotated[bool, Parameter(negative="")] = False,
@@ -32,7 +34,8 @@ def evaluate(
     Parameters
     ----------
     contestants
-        As in: pip@base pip@r1. A persona alone means its untrained base and its newest run.
+        As in: pip@base pip@r1, or a model on a server: remote:http://127.0.0.1:8080/v1#NAME. A persona alone
+        means its untrained base and its newest run.
     suite
         Another suite than the persona's suite.yaml.
     samples
@@ -72,6 +75,7 @@ def evaluate(
         options=options,
         model=model,
         device=device,
+        asking=servers.asking(),
         report=report,
         general=not skip_general,
     )

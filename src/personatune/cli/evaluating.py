@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
 from personatune.cli.references import parse
+from personatune.cli.servers import with_model
 from personatune.data.load import load
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import EvaluationOptions, evaluate, parameters_for, refuse_bad_wishes
@@ -20,15 +21,24 @@ from personatune.evaluation.learned import learned_by
 from personatune.evaluation.report import ReportContext, write_report
 from personatune.evaluation.results import Evaluation
 from personatune.generation.contestant import Contestant
-from personatune.generation.contestants import Opening, check, default_params, identity, open_contestant
+from personatune.generation.contestants import (
+    Asking,
+    Opening,
+    check,
+    compute_for,
+    default_params,
+    identity,
+    is_run,
+    open_contestant,
+)
 from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
+from personatune.generation.remote.address import is_remote
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
 from personatune.store.of_persona import kept_as, open_store
 from personatune.store.records import EvaluationRecord, SampleRecord
-from personatune.training.checkpoints import read_metrics
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +62,8 @@ class Wish:
     """Ask the general and harmful prompts too, where the untrained base and somebody else are asked."""
     comparison: Comparison | None = None
     """Fewer prompts and another page, for contestants to be seen side by side."""
+    asking: Asking = field(default_factory=Asking)
+    """How servers are asked."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +91,18 @@ class Kept:
 def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     """Evaluate; write samples as JSONL and into the store, and the report; all names checked before any model loads."""
     from personatune.models import embedder
-    from personatune.models.device import choose
     from personatune.terminal.evaluation_report import EvaluationProgress, print_signals_off
     from personatune.terminal.training_progress import StageProgress
 
-    persona, names = _contestants(wish.contestants)
+    persona, names = _contestants(wish.contestants, wish.asking.key_name)
     suite = suite_of(persona, wish.suite, wish.comparison)
     _refuse_folder(wish.report)
     if wish.first is not None:
         single = [case for case in suite.cases if len(case.turns) == 1]
         suite = suite.model_copy(update={"cases": tuple(single[: wish.first])})
-    conversations, also_learned = learned_by(persona, [name for name in names if name.startswith("r")])
+    conversations, also_learned = learned_by(persona, [name for name in names if is_run(name)])
     options = wish.options.model_copy(update={"also_learned": tuple(also_learned)})
-    compute = choose(wish.device)
+    compute = compute_for(names, wish.device)
     # A quick look does without the second model.
     missing = None if wish.first is not None else embedder.missing()
     if wish.first is None and missing is None:
@@ -110,7 +121,8 @@ def evaluate_and_keep(wish: Wish, console: Console) -> Kept:
     def opened() -> Iterator[Contestant]:
         for name in names:
             with StageProgress(console) as stages:
-                contestant = open_contestant(persona, name, Opening(compute, wish.model, stages))
+                opening = Opening(compute, wish.model, stages, asking=wish.asking)
+                contestant = open_contestant(persona, name, opening)
             # What was answered before an interruption is not asked again.
             answered = scratch / f"{identity(persona, name, Opening(compute, wish.model))[:16]}.jsonl"
             yield replace(contestant, engine=RememberedEngine(contestant.engine, answered))
@@ -140,13 +152,17 @@ def _refuse_folder(report: Path | None) -> None:
         raise UsageError(f"{report} is a folder", fix=f"--report {report / 'report.html'}")
 
 
-def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
+def _contestants(references: Sequence[str], key_name: str | None) -> tuple[Persona, list[str]]:
     if not references:
         raise UsageError("name at least one contestant", fix="as in: personatune evaluate pip@base pip@r1")
     persona: Persona | None = None
     names: list[str] = []
-    for reference in references:
+    for reference in sorted(references, key=is_remote):  # the persona is known first
+        if persona is not None and is_remote(reference):
+            names.append(check(persona, with_model(reference, key_name)))
+            continue
         found, which = parse(reference, adopt=True)
+        which = with_model(which, key_name)
         if persona is not None and found.folder.resolve() != persona.folder.resolve():
             raise UsageError(
                 "contestants of one evaluation belong to one persona", fix="evaluate them one after the other"
@@ -159,7 +175,7 @@ def _contestants(references: Sequence[str]) -> tuple[Persona, list[str]]:
 
 def _keep(persona: Persona, names: list[str], evaluation: Evaluation, wish: Wish) -> Kept:
     suite, comparison = evaluation.suite, wish.comparison
-    runs = [name for name in names if name.startswith("r")]
+    runs = [name for name in names if is_run(name)]
     made = {name: manifest.read(persona.runs_folder / name) for name in runs}
     with open_store(persona) as store:
         known = {run.name for run in store.runs()}
@@ -216,7 +232,11 @@ def _records(evaluation: Evaluation, identifier: str, known_runs: set[str]) -> I
 
 
 def _context(persona: Persona, made: dict[str, dict[str, Any]]) -> ReportContext:
-    metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
+    metrics: list[dict[str, Any]] = []
+    if made:
+        from personatune.training.checkpoints import read_metrics  # with it comes torch
+
+        metrics = [{**line, "run": name} for name in made for line in read_metrics(persona.runs_folder / name)]
     how: dict[str, Any] = {
         name: {
             "command": m.get("command"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from personatune.cli.servers import DEFAULT, Servers
 from personatune.models.device import DeviceChoice
 
 app = App(name="personatune judge", version_flags=[])
@@ -27,6 +28,7 @@ def judge(
     votes: Path | None = None,
     model: str | None = None,
     device: DeviceChoice = "auto",
+    servers: Servers = DEFAULT,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Hear which of 2 to 4 contestants sounds most like the character, without knowing who is who.
@@ -39,7 +41,8 @@ def judge(
     Parameters
     ----------
     contestants
-        Runs (pip@r1), pip@base, pip@prompted, pip@data (held-out real lines); or a judging by its number, as pip@j1.
+        Runs (pip@r1), pip@base, pip@prompted, pip@data (held-out real lines), a model on a server
+        (remote:http://127.0.0.1:8080/v1#NAME); or a judging by its number, as pip@j1.
     judge_
         Who judges; left out, the name you are logged in as.
     wrote_lines
@@ -84,6 +87,7 @@ def judge(
             votes=votes,
             model=model,
             device=device,
+            asking=servers.asking(),
             json=json_,
         )
     )

@@ -7,22 +7,23 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from personatune import files
 from personatune.cli.console import err, out, print_json
 from personatune.cli.references import parse_things
+from personatune.cli.servers import with_model
 from personatune.errors import UsageError, from_os_error
 from personatune.generation.contestant import Contestant
-from personatune.generation.contestants import Opening, open_contestant
+from personatune.generation.contestants import Asking, Opening, compute_for, open_contestant
 from personatune.judging.beginning import find_judging, open_judging
 from personatune.judging.export import as_jsonl, preferences, votes
 from personatune.judging.maker import Maker
 from personatune.judging.measured import measured, mechanical
 from personatune.judging.order import SITTING
-from personatune.judging.plan import JudgingOptions
+from personatune.judging.plan import REAL, JudgingOptions, which
 from personatune.judging.prompts import read_prompts
 from personatune.judging.replies import Making, Voices, prepare
 from personatune.judging.result import read
@@ -76,6 +77,8 @@ class Asked:
     """The base model."""
     device: DeviceChoice = "auto"
     """Where to compute."""
+    asking: Asking = field(default_factory=Asking)
+    """How servers are asked."""
     json: bool = False
     """Print JSON."""
 
@@ -93,7 +96,8 @@ def run(
     """Do what `asked` says; return the exit code. `voices` stands in for the contestants' own engines."""
     if not asked.words:
         raise UsageError("name the contestants", fix="as in: personatune judge pip@r1 pip@prompted")
-    persona, names = parse_things(asked.words)
+    persona, things = parse_things(asked.words)
+    names = [with_model(thing, asked.asking.key_name) or thing for thing in things]
     with open_store(persona) as store:
         judging = _judging(store, persona, names, asked)
         if judging is None:
@@ -193,15 +197,13 @@ class _Opened:
         return cls(asked)
 
     def __call__(self, persona: Persona, judging: JudgingRecord) -> Voices:
-        from personatune.models.device import choose
-
-        compute = choose(self.asked.device)
+        compute = compute_for([which(one) for one in judging.contestants if which(one) != REAL], self.asked.device)
         model = judging.plan.get("model") or self.asked.model
         kept: dict[str, Contestant] = {}
 
         def voice(name: str) -> AbstractContextManager[Contestant]:
             if name not in kept:
-                kept[name] = open_contestant(persona, name, Opening(compute, model))
+                kept[name] = open_contestant(persona, name, Opening(compute, model, asking=self.asked.asking))
             return nullcontext(kept[name])
 
         return voice

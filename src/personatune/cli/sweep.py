@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from personatune.cli.servers import DEFAULT, Servers, with_model
 from personatune.conversation import Conversation
 from personatune.errors import UsageError
 from personatune.evaluation.cases import PARAMETERS
 from personatune.evaluation.learned import learned_by
-from personatune.generation.contestants import UNTRAINED, check
+from personatune.generation.contestants import Opening, check, compute_for, is_run
 from personatune.generation.params import GenerationParams
 from personatune.models.device import DeviceChoice
 from personatune.persona import Persona
@@ -57,6 +58,7 @@ def sweep(
     seed: int | None = None,
     model: str | None = None,
     device: DeviceChoice = "auto",
+    servers: Servers = DEFAULT,
     report: Path | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
@@ -68,7 +70,8 @@ def sweep(
     Parameters
     ----------
     contestant
-        pip (its newest run), pip@r2, pip@base or pip@prompted.
+        pip (its newest run), pip@r2, pip@base, pip@prompted, or a model on a server:
+        pip@remote:http://127.0.0.1:8080/v1#NAME.
     plan
         A TOML file with the plan: grid, points, sobol, prompts, samples, seed. Flags win over it.
     sobol
@@ -92,8 +95,6 @@ def sweep(
     """
     from personatune.cli.console import err, out, print_json
     from personatune.cli.references import parse
-    from personatune.generation.contestants import Opening
-    from personatune.models.device import choose
     from personatune.sweeping.run import SweepOptions
     from personatune.terminal.sweep_report import SweepProgress, print_sweep
     from personatune.terminal.training_progress import StageProgress
@@ -105,10 +106,10 @@ def sweep(
     asked = {"prompts": prompts, "own_prompts": prompt, "samples": samples, "seed": seed}
     wanted = _plan(plan, grid, sobol, {name: value for name, value in asked.items() if value is not None})
     persona, which = parse(contestant, adopt=True)
-    which = check(persona, which)
+    which = check(persona, with_model(which, servers.api_key_env))
     measured_by = Measured.of(persona, which)  # before anything slow: its files may be broken
     with StageProgress(err()) as stages, SweepProgress(err()) as progress:
-        opening = Opening(choose(device), model, stages)
+        opening = Opening(compute_for([which], device), model, stages, asking=servers.asking())
         made = run_sweep(persona, which, wanted, SweepOptions(opening, progress, progress.planned))
     shown, page = kept(persona, made, measured_by, report)
     if json_:
@@ -130,7 +131,7 @@ class Measured:
     @classmethod
     def of(cls, persona: Persona, which: str) -> Measured:
         """Of a contestant that is there."""
-        return cls(*learned_by(persona, [] if which in UNTRAINED else [which]))
+        return cls(*learned_by(persona, [which] if is_run(which) else []))
 
 
 def kept(persona: Persona, made: Sweep, measured_by: Measured, place: Path | None = None) -> tuple[SweepReport, Path]:

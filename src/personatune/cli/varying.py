@@ -18,7 +18,8 @@ from personatune.data.vary import Lengths, Varied, VaryReport, report_on, vary
 from personatune.data.version import row_hash, version_of
 from personatune.errors import DataError, UsageError
 from personatune.generation.remembered import RememberedEngine
-from personatune.generation.remote import RemoteEngine, Server
+from personatune.generation.remote.engine import RemoteEngine
+from personatune.generation.remote.server import Server
 from personatune.generation.rewriting import Rewriting, rewrite
 from personatune.persona import Persona
 from personatune.store.of_persona import open_store

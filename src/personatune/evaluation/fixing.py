@@ -14,6 +14,7 @@ from personatune.data import journal
 from personatune.data.edit import Splice
 from personatune.data.normalise import normalised
 from personatune.errors import DataError, UsageError
+from personatune.generation.remote.address import is_remote
 from personatune.store.of_persona import open_store
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def find_in(persona: Persona, sample_id: str) -> BadReply:
     added = made.get("system_prompt")
     if sample.origin == "probe":  # asked with the conversation's own stage direction
         added = None
-    elif sample.contestant.endswith("@prompted"):
+    elif (which := sample.contestant.rpartition("@")[2]) == "prompted" or is_remote(which):
         added = first.content if first and first.role == "system" else None
     return BadReply(persona, sample, added, _rows(persona))
 

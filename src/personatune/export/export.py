@@ -17,7 +17,7 @@ from personatune import files, manifest
 from personatune.errors import ParityError, RunError, UsageError, from_os_error
 from personatune.export import card, merged, notices, space
 from personatune.export.target import Reader, Target, Work
-from personatune.generation.contestants import UNTRAINED, check, params_of
+from personatune.generation.contestants import UNTRAINED, check, params_of, require_run
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
@@ -163,6 +163,7 @@ def _finished(persona: Persona, which: str | None) -> str:
             fix=f"train a run first: personatune train {persona.folder}   or take the model from where it is published",
         )
     run = check(persona, which)
+    require_run(persona, run, purpose="export")
     made = manifest.read(persona.runs_folder / run)
     if made.get("status") != "finished":
         raise RunError(f"{persona.name}@{run} is not finished", fix="run the command that began it again")

@@ -11,7 +11,8 @@ from personatune.errors import ModelError, PersonatuneError, UsageError
 from personatune.export import fast_engine
 from personatune.generation import onnx
 from personatune.generation.contestant import Contestant
-from personatune.generation.contestants import Opening, open_contestant
+from personatune.generation.contestants import Asking, Opening, compute_for, open_contestant
+from personatune.generation.remote.address import is_remote
 from personatune.models.device import Compute, DeviceChoice, choose, may_have_gpu
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
@@ -30,6 +31,8 @@ class Wish:
     """Where to compute."""
     engine: EngineChoice = "auto"
     """What computes."""
+    key_name: str | None = None
+    """The environment variable that holds a server's key."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ def opened(persona: Persona, which: str, wish: Wish, listener: Listener) -> Cont
     """
     if wish.engine == "onnx" and wish.device not in ("auto", "cpu"):
         raise UsageError(f"--engine onnx computes on the cpu, not on {wish.device}", fix="--engine torch")
+    if is_remote(which):
+        asking = Asking(parallel=1, key_name=wish.key_name, say=listener.say)
+        return open_contestant(persona, which, Opening(compute_for([which]), asking=asking))
     compute: Compute | None = None
     if wish.engine == "torch" or wish.device not in ("auto", "cpu"):
         return _through_torch(persona, which, wish, choose(wish.device), listener)

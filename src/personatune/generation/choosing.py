@@ -9,7 +9,7 @@ from typing import Any
 from personatune import manifest
 from personatune.errors import UsageError
 from personatune.generation import chosen
-from personatune.generation.contestants import UNTRAINED, default_params, params_of
+from personatune.generation.contestants import UNTRAINED, default_params, params_of, require_run
 from personatune.generation.params import GenerationParams
 from personatune.persona import Persona
 from personatune.store import sweeps
@@ -83,6 +83,7 @@ def sweep_id(text: str) -> str:
 
 
 def _refuse(persona: Persona, which: str, choice: Choice) -> None:
+    require_run(persona, which, purpose="write a choice into")
     if which in UNTRAINED:
         raise UsageError(
             f"{which} is untrained: nothing of it is kept to write a choice into",

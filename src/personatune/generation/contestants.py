@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from personatune.generation import chosen
 from personatune.generation.contestant import Contestant
 from personatune.generation.engine import Engine
 from personatune.generation.params import GenerationParams
-from personatune.models.device import Compute
+from personatune.generation.remote.address import Remote, is_remote
+from personatune.models.device import Compute, DeviceChoice, choose
 from personatune.models.gguf_file import Stage
 from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
 from personatune.persona import PERSONA_FILE, Persona
 
 _RUN = re.compile(r"r[1-9][0-9]{0,8}")
 UNTRAINED = ("base", "prompted")
+_ELSEWHERE = Compute("cpu", "fp32", "computed by a server")
+_PATIENCE = 600.0
+"""Seconds that a server may take for a reply: on a processor, several at once are slow."""
 
 
 def run_names(persona: Persona) -> list[str]:
@@ -49,14 +54,45 @@ def check(persona: Persona, which: str | None) -> str:
         return names[-1]
     if which in UNTRAINED or which in names:
         return which
+    if is_remote(which):
+        if not (wanted := Remote.read(which)).model:
+            raise UsageError(f"{which} does not say which model", fix="name it after a #, as in: .../v1#gemma")
+        return wanted.which
     if not _RUN.fullmatch(which):
         raise UsageError(
             f"{which!r} is no contestant of {persona.name}",
-            fix=f"after the @ stands a run or one of: {', '.join(UNTRAINED)}; runs: {', '.join(names) or 'none yet'}",
+            fix=f"after the @ stands a run, a server (remote:http://127.0.0.1:8080/v1#MODEL) or one of: "
+            f"{', '.join(UNTRAINED)}; runs: {', '.join(names) or 'none yet'}",
         )
     if (persona.runs_folder / which).is_dir():
         raise RunError(f"{persona.name}@{which} is not finished", fix="run the command that began it again")
     raise RunError(f"{persona.name} has no run {which}", fix=f"its runs: {', '.join(names) or 'none yet'}")
+
+
+def is_run(which: str) -> bool:
+    """Whether a contestant, as `check` gives it, is a run: something here was trained for it."""
+    return _RUN.fullmatch(which) is not None
+
+
+def require_run(persona: Persona, which: str, *, purpose: str) -> None:
+    """Raise `UsageError` for a contestant that a server answers for, of which nothing is here for this `purpose`."""
+    if is_remote(which):
+        raise UsageError(
+            f"{persona.name}@{which} is a model on a server: nothing of it is here to {purpose}",
+            fix=f"name a run: {', '.join(run_names(persona)) or f'personatune train {persona.folder}'}",
+        )
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How servers are asked."""
+
+    parallel: int = 4
+    """How many requests are under way at once."""
+    key_name: str | None = None
+    """The environment variable that holds the key; left out, PERSONATUNE_API_KEY."""
+    say: Callable[[str], None] = lambda _text: None
+    """Told what a user should know, above all which parameters a server does not take."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +107,15 @@ class Opening:
     """Told when a model has to be prepared first."""
     fast: Path | None = None
     """The folder of the contestant's fast engine; None for torch."""
+    asking: Asking = field(default_factory=Asking)
+    """How a server is asked, when it is one that answers."""
 
 
 def open_contestant(persona: Persona, which: str, opening: Opening | None = None) -> Contestant:
     """Load a contestant that `check` has accepted; without an `opening`, as the machine suggests."""
     params = params_of(persona, which)  # before anything slow
+    if is_remote(which):
+        return _remote(persona, which, params, opening.asking if opening else Asking())
     opening = opening or default_opening()
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
@@ -88,6 +128,18 @@ def open_contestant(persona: Persona, which: str, opening: Opening | None = None
         system_prompt=system_prompt,
         run=run,
     )
+
+
+def _remote(persona: Persona, which: str, params: GenerationParams, asking: Asking) -> Contestant:
+    from personatune.generation.remote.engine import RemoteEngine
+    from personatune.generation.remote.server import Server
+
+    wanted = Remote.read(which)
+    server = Server(wanted.address, wanted.model, _PATIENCE, asking.parallel, asking.key_name, openai_key=False)
+    engine = RemoteEngine(server, say=asking.say)
+    engine.greet()
+    system_prompt = persona.system_prompt if wanted.directed else None
+    return Contestant(f"{persona.name}@{which}", engine, params, system_prompt)
 
 
 def _fast_engine(folder: Path) -> Engine:
@@ -139,6 +191,8 @@ def params_of(persona: Persona, which: str) -> GenerationParams:
 
 def identity(persona: Persona, which: str, opening: Opening) -> str:
     """The hash of what a contestant's replies follow from, beside prompt, parameters and seed: weights and numbers."""
+    if is_remote(which):  # what computes there is the server's own affair
+        return identity_of_remote(persona, which)
     if _RUN.fullmatch(which):
         weights = str(manifest.read(persona.runs_folder / which).get("trained"))
     else:
@@ -148,17 +202,27 @@ def identity(persona: Persona, which: str, opening: Opening) -> str:
     return content_hash(which, weights, opening.compute.device, opening.compute.dtype)
 
 
+def identity_of_remote(persona: Persona, which: str) -> str:
+    """The same for a contestant that a server answers for: its address, the model's name, the stage direction."""
+    return content_hash(which, persona.system_prompt if Remote.read(which).directed else "")
+
+
 def default_opening() -> Opening:
     """As the machine suggests: the quickest device, its own number format."""
-    from personatune.models.device import choose
-
     return Opening(choose())
+
+
+def compute_for(names: Iterable[str], device: DeviceChoice = "auto") -> Compute:
+    """Where contestants are computed, as `choose` says; without torch, when servers answer for all of them."""
+    return _ELSEWHERE if all(map(is_remote, names)) else choose(device)
 
 
 def model_of(persona: Persona, which: str, model: str | None = None) -> str:
     """The model that a contestant, as `check` gives it, stands on; `model` is the base of untrained ones."""
     if _RUN.fullmatch(which):
         return named_by(manifest.read(persona.runs_folder / which))
+    if is_remote(which):
+        return Remote.read(which).model
     return model or untrained_model(persona)
 
 

@@ -39,6 +39,13 @@ class Sample(BaseModel):
     """The new tokens, the stop token included when there was one; empty for engines without tokens."""
     params: GenerationParams
     """The generation parameters, the seed among them."""
+    engine: str | None = None
+    """What computed it, where that is a server: which one, its model, and what it did not heed."""
+
+    @property
+    def unheeded(self) -> str:
+        """The parameters that the server did not take, in words; empty when it took all."""
+        return (self.engine or "").partition(" without ")[2]
 
 
 def one_by_one(

@@ -25,7 +25,7 @@ def keep_reply(persona: Persona, contestant: Contestant, sample: Sample, *, pare
             run=contestant.run if contestant.run in known else None,
             turn=sum(message.role == "user" for message in sample.messages) or 1,
             parent=parent or None,
-            engine=getattr(contestant.engine, "name", None),
+            engine=sample.engine or getattr(contestant.engine, "name", None),
         )
         (identifier,) = store.add_samples([kept])
     return identifier

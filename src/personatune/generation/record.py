@@ -11,6 +11,7 @@ from personatune.store.records import SampleRecord
 
 def record(sample: Sample, *, origin: str, contestant: str, run: str | None, **more: Any) -> SampleRecord:
     """The record of `sample`; `more` are further keys of `SampleRecord`, such as the case or the parent."""
+    more.setdefault("engine", sample.engine)
     return SampleRecord(
         origin=origin,
         contestant=contestant,
@@ -33,4 +34,5 @@ def sample_of(kept: SampleRecord) -> Sample:
         finish_reason="stop" if kept.finish_reason == "stop" else "length",
         token_ids=kept.token_ids,
         params=GenerationParams.model_validate({**kept.parameters, "seed": kept.seed}),
+        engine=kept.engine,
     )

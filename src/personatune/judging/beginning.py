@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from personatune.errors import UsageError
 from personatune.evaluation.evaluate import seed_for
 from personatune.evaluation.learned import seen_by
-from personatune.generation.contestants import UNTRAINED, model_of, params_of
+from personatune.generation.contestants import UNTRAINED, is_run, model_of, params_of
 from personatune.judging.plan import REAL, JudgingOptions, JudgingPlan, checked, fingerprint
 from personatune.judging.prompts import Asked, pool
 from personatune.persona import Persona
@@ -39,7 +39,7 @@ def open_judging(
     if known or (not options.anew and (known := judgings.latest_closed(store, mark))):
         return known
     full = tuple(f"{persona.name}@{one}" for one in names)
-    runs = [one for one in names if one not in (*UNTRAINED, REAL)]
+    runs = [one for one in names if is_run(one)]
     before = [pair.messages for pair, _ in judgings.judged_prompts(store, full)]
     found = pool(persona, names, seen_by(persona, runs), options.own_prompts, before)
     seed = secrets.randbits(31) if options.seed is None else options.seed

@@ -14,9 +14,9 @@ from personatune.evaluation.signals.off_topic import Embed
 from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.signals.turn_leak import TurnLeak
 from personatune.evaluation.signals.voice import Voice
-from personatune.generation.contestants import UNTRAINED
+from personatune.generation.contestants import is_run
 from personatune.judging.agreement import ENOUGH_VOTES
-from personatune.judging.plan import REAL, which
+from personatune.judging.plan import which
 from personatune.judging.result import JudgingRows, Result, result
 from personatune.persona import Persona
 from personatune.store.judging_records import JudgingRecord
@@ -56,4 +56,4 @@ def measured(persona: Persona, rows: JudgingRows, embed: Embed | None = None) ->
 
 def runs_of(judging: JudgingRecord) -> Sequence[str]:
     """The runs among the contestants."""
-    return [which(one) for one in judging.contestants if which(one) not in (*UNTRAINED, REAL)]
+    return [which(one) for one in judging.contestants if is_run(which(one))]

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from personatune import manifest
 from personatune.errors import UsageError
 from personatune.files import content_hash
-from personatune.generation.contestants import UNTRAINED, check, model_of, params_of
+from personatune.generation.contestants import UNTRAINED, check, identity_of_remote, model_of, params_of
+from personatune.generation.remote.address import is_remote
 from personatune.persona import Persona
 from personatune.store.judging_records import JudgingRecord
 
@@ -97,6 +98,8 @@ def fingerprint(persona: Persona, contestants: list[str], options: JudgingOption
 def _identity(persona: Persona, one: str, options: JudgingOptions) -> str:
     if one == REAL:
         return content_hash(one)
+    if is_remote(one):
+        return content_hash(identity_of_remote(persona, one), params_of(persona, one).model_dump_json(exclude={"seed"}))
     weights = (
         model_of(persona, one, options.model)
         if one in UNTRAINED

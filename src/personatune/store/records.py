@@ -185,7 +185,7 @@ class SampleRecord(_Record):
     seed: int = Field(0, ge=-(2**63), lt=2**63)
     """The seed it was drawn with."""
     engine: Text | None = None
-    """What computed it, where more than one could have: `onnx` or `torch`."""
+    """What computed it, where more than one could have: `onnx`, `torch`, or `remote` with the server's address."""
     parent: Text | None = None
     """The sample before it: the turn it follows, or the reply it tries again."""
 

@@ -8,6 +8,8 @@ from fastapi import Depends
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
+from personatune.generation.contestants import check
+from personatune.generation.remote.address import REMOTE
 from personatune.persona import Persona
 from personatune.studio.studio import Studio
 
@@ -30,6 +32,12 @@ def studio_of(request: Request) -> Studio:
     """The studio that answers this request."""
     found: Studio = request.app.state.studio
     return found
+
+
+def contestant(persona: Persona, said: str) -> str:
+    """The contestant that a field names: `r3`, or the address of a server with its model. Raises as `check` does."""
+    said = said.strip().removeprefix(f"{persona.name}@")
+    return check(persona, REMOTE + said if said.startswith(("http://", "https://")) else said)
 
 
 def text(form: FormData, name: str) -> str:

@@ -15,7 +15,7 @@ from personatune.errors import PersonatuneError
 from personatune.evaluation.learned import learned_by
 from personatune.evaluation.signals import Calibrated, calibrate
 from personatune.evaluation.signals.signal import Signal
-from personatune.generation.contestants import UNTRAINED
+from personatune.generation.contestants import is_run
 from personatune.persona import Persona
 
 _MOST = 4
@@ -50,7 +50,7 @@ class Calibrations:
                 self._known.move_to_end(key)
                 return self._known[key]
         try:
-            own, others = learned_by(persona, [] if which in UNTRAINED else [which])
+            own, others = learned_by(persona, [which] if is_run(which) else [])
             made = Calibration(calibrate(own, also_learned=others, name=persona.character.name), own)
         except PersonatuneError:
             made = Calibration(Calibrated(()), ())

@@ -47,6 +47,8 @@ class Reply(BaseModel):
     """What the signals saw: label, detail, tone."""
     segments: tuple[tuple[str, bool], ...] = ()
     """The reply in pieces, and whether each is marked; empty when nothing is."""
+    unheeded: str = ""
+    """Parameters that the server which answered did not take."""
     corrected: bool = False
     """Whether the author wrote what stands there now."""
 
@@ -321,6 +323,7 @@ class Chats:
             tokens=len(sample.token_ids),
             seconds=round(seconds, 2),
             params=sample.params.model_dump(),
+            unheeded=sample.unheeded,
             chips=tuple((chip.label, nearby(chip.detail, persona), chip.tone) for chip in chips_of(found)),
             segments=marked(sample.reply, spans) if spans else (),
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import params_of, run_names
 from personatune.generation.params import GenerationParams
+from personatune.generation.remote.address import is_remote
 from personatune.persona import Persona
 
 Tell = Callable[[str], None]
@@ -96,6 +97,8 @@ class Voices:
 
 def _weights(persona: Persona, which: str) -> tuple[object, ...]:
     """What changes when a contestant must be opened anew: the run's weights, or what the untrained model is."""
+    if is_remote(which):
+        return (persona.system_prompt,)
     if which not in ("base", "prompted"):
         model = persona.runs_folder / which / "model"
         return tuple(_changed(model / name) for name in _WEIGHTS)

@@ -15,7 +15,7 @@ from personatune.evaluation.evaluate import seed_for
 from personatune.evaluation.selection import own_prompts, spread
 from personatune.evaluation.suite import Suite, load_suite
 from personatune.generation.contestant import Contestant
-from personatune.generation.contestants import Opening, check, default_opening, identity, open_contestant, params_of
+from personatune.generation.contestants import Opening, check, compute_for, identity, open_contestant, params_of
 from personatune.generation.engine import Request, Sample
 from personatune.generation.params import GenerationParams
 from personatune.generation.record import record, sample_of
@@ -83,8 +83,8 @@ def sweep(persona: Persona, which: str | None, plan: SweepPlan, options: SweepOp
     can mend.
     """
     options = options or SweepOptions()
-    opening = options.opening or default_opening()
     which = check(persona, which)
+    opening = options.opening or Opening(compute_for([which]))
     suite = _asked(persona, plan)
     params = params_of(persona, which)
     points = resolved_points(plan, params.model_copy(update=suite.defaults.parameters))

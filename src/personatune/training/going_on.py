@@ -14,7 +14,7 @@ from personatune.data.preferences import Preferences
 from personatune.data.split import Earlier, Split, split, text_hashes
 from personatune.data.version import row_hash
 from personatune.errors import ModelError, RecipeError, RunError, UsageError
-from personatune.generation.contestants import UNTRAINED, check, named_by
+from personatune.generation.contestants import UNTRAINED, check, named_by, require_run
 from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
 from personatune.training.recipe import DPO_LEARNING_RATE_OF_FULL, Recipe
@@ -69,6 +69,7 @@ def parent_of(persona: Persona, wanted: str) -> Parent:
         raise UsageError(f"{wanted} is a run of another persona", fix=f"name one of its own, as in: {persona.name}@r1")
     if name in UNTRAINED:
         raise UsageError(f"{wanted} is not a run: every training begins with it", fix="leave out --from")
+    require_run(persona, name, purpose="go on from")
     folder = persona.runs_folder / check(persona, name)
     made = manifest.read(folder)
     if made.get("status") != "finished":

@@ -11,7 +11,9 @@ from personatune.conversation import Message
 from personatune.errors import ModelError, PersonatuneError, ResourceError, UsageError
 from personatune.generation.engine import Request, Sample
 from personatune.generation.params import GenerationParams
-from personatune.generation.remote import RemoteEngine, Server, is_loopback
+from personatune.generation.remote.address import is_loopback
+from personatune.generation.remote.engine import RemoteEngine
+from personatune.generation.remote.server import Server
 
 pytestmark = pytest.mark.enable_socket
 ASKED = Request(

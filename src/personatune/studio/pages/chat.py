@@ -19,7 +19,7 @@ from personatune.generation.choosing import Choice, choose
 from personatune.generation.contestants import UNTRAINED, check, params_of, run_names
 from personatune.generation.params import GenerationParams
 from personatune.persona import Persona
-from personatune.studio.asking import Form, Who, studio_of, text, texts
+from personatune.studio.asking import Form, Who, contestant, studio_of, text, texts
 from personatune.studio.calibrations import calibrations
 from personatune.studio.chats import Answering, Chat, Chats, Wish, reply_of
 from personatune.studio.parameter_fields import parameter_fields, read_parameters
@@ -50,11 +50,12 @@ def latest(request: Request, persona: Who) -> Response:
 
 
 @router.get("/{chat}")
-def chat(request: Request, persona: Who, chat: str, first: str = "", second: str = "") -> Response:
+def chat(request: Request, persona: Who, chat: str, first: str = "", second: str = "", server: str = "") -> Response:
     """A talk; `new` is one that nobody has said anything in yet."""
     who = _contestants(persona)
     if chat == NEW:
-        names = list(dict.fromkeys(check(persona, name) for name in (first, second) if name)) or [who[0]]
+        wanted = [name for name in (server.strip() or first, second) if name]
+        names = list(dict.fromkeys(contestant(persona, name) for name in wanted)) or [who[0]]
         kept = None
     else:
         kept = chats(request).get(persona, chat)
@@ -64,7 +65,7 @@ def chat(request: Request, persona: Who, chat: str, first: str = "", second: str
         request,
         "chat.html",
         names=names,
-        choices=who,
+        choices=[*who, *(name for name in names if name not in who)],
         untrained=not run_names(persona),
         fields=parameter_fields(usual, kept.params if kept else {}),
         earlier=[one for one in chats(request).listed(persona) if one.exchanges and one.id != chat][:12],

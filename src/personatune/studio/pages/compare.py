@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from personatune.errors import UsageError
 from personatune.evaluation.kept import contestants_of, kept_cases
-from personatune.generation.contestants import UNTRAINED, check, run_names
+from personatune.generation.contestants import UNTRAINED, run_names
 from personatune.models.starter import STARTERS, missing
 from personatune.persona import Persona
 from personatune.store.of_persona import open_store
-from personatune.studio.asking import Form, Who, text, texts
+from personatune.studio.asking import Form, Who, contestant, text, texts
 from personatune.studio.live import live
 from personatune.studio.rendering import command_line, page, text_of
 from personatune.studio.verbs import at_work, begin, report, stop
@@ -57,7 +57,7 @@ def events(request: Request, persona: Who) -> Response:
 @router.post("")
 def start(request: Request, persona: Who, form: Form) -> Response:
     """Put a comparison of contestants into the queue."""
-    names = list(dict.fromkeys(check(persona, name) for name in texts(form, "which") if name))
+    names = list(dict.fromkeys(contestant(persona, name) for name in texts(form, "which") if name.strip()))
     if len(names) < 2:
         raise UsageError("comparing takes two contestants or more", fix="tick another one")
     argv = ["compare", *(f"{persona.name}@{name}" for name in names), *_asked(persona, form)]

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from personatune.charts.votes import evidence
 from personatune.charts.votes import votes as votes_chart
 from personatune.errors import PersonatuneError, UsageError
+from personatune.generation.remote.address import is_remote
 from personatune.judging.beginning import find_judging, open_judging
 from personatune.judging.export import as_jsonl, preferences, votes
 from personatune.judging.measured import measured
@@ -29,6 +30,7 @@ from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import JudgingRecord
 from personatune.store.store import Store
+from personatune.studio.asking import contestant
 from personatune.studio.judging_desk import desk_of
 from personatune.studio.judging_views import candidates, evidence_of, heard, listed, login, shares
 from personatune.studio.rendering import command_line, page, part
@@ -52,7 +54,7 @@ def judge(request: Request, persona: str) -> Response:
 async def begin(request: Request, persona: str) -> Response:
     """Open the judging between the chosen contestants, or go on with it, and sit down."""
     form = await request.form()
-    chosen = [str(value) for value in form.getlist("contestants")]
+    chosen = [str(value) for value in form.getlist("contestants") if str(value).strip()]
     sent = {name: str(value) for name, value in form.items()}
     return await run_in_threadpool(_begin, request, _who(request, persona), chosen, sent)
 
@@ -67,11 +69,12 @@ def _begin(request: Request, who: Persona, chosen: list[str], sent: dict[str, st
         options = JudgingOptions(
             own_prompts=own, include_faults=sent.get("faults") == "yes", anew=sent.get("anew") == "yes"
         )
+        names = [one if one == REAL else contestant(who, one) for one in chosen]
         with _store(who) as store:
-            known = None if options.anew else find_judging(store, who, chosen, options)
+            known = None if options.anew else find_judging(store, who, names, options)
             if known and _is_a_question(known, options, sent):
                 return _start(request, who, None, chosen, sent, known)
-            record = open_judging(store, who, chosen, options)
+            record = open_judging(store, who, names, options)
             name = Session(store, record).begin(sent.get("judge", ""), wrote_lines=sent.get("wrote") == "yes").judge
         desk_of(request).nudge(who, record, afresh=True)
     except PersonatuneError as error:
@@ -343,6 +346,7 @@ def _start(
         who=who,
         known=next((one for one in judged if known and one.record.id == known.id), None),
         candidates=candidates(who, chosen or ()),
+        server=next((one for one in chosen or () if is_remote(one) or one.startswith("http")), ""),
         judge=(sent or {}).get("judge") or login(),
         sent=sent or {},
         error=error,

@@ -24,7 +24,7 @@ from personatune.persona import Persona
 from personatune.store import sweeps
 from personatune.store.of_persona import open_store
 from personatune.store.store import Store
-from personatune.studio.asking import Form, Who, text
+from personatune.studio.asking import Form, Who, contestant, text
 from personatune.studio.live import live
 from personatune.studio.parameter_fields import parameter_fields
 from personatune.studio.rendering import command_line, page, part, text_of
@@ -206,7 +206,8 @@ def _about(persona: Persona, view: SweepView, measure: str) -> dict[str, Any]:
 
 def _wanted(persona: Persona, form: FormData) -> tuple[str, dict[str, Any]]:
     """Who is asked, and the plan's keys. Raises `UsageError` naming what cannot be read."""
-    which = check(persona, text(form, "which") or None)
+    server = text(form, "server")
+    which = contestant(persona, server) if server.strip() else check(persona, text(form, "which") or None)
     grid = {name: values for name in PARAMETERS if (values := _numbers(name, text(form, name)))}
     if not grid:
         raise UsageError("a sweep needs something to try", fix="give a parameter several values, as in: 0.5, 0.8, 1.1")
