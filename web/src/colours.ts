@@ -46,7 +46,9 @@ export function palette(hex: string, room: "light" | "dark"): Palette {
   const soft = light ? shade(0.948, 0.03) : shade(0.285, 0.036);
   const grounds = [ground, surface, soft];
   const direction = light ? -1 : 1;
-  const accent = until(own, direction, (rgb) => grounds.every((one) => contrast(rgb, one) >= 3) && best(rgb)[1] >= 4.5);
+  // White words on a colour look calmer than black ones, so all but the brightest colours are taken dark enough.
+  const enough = (rgb: Rgb): boolean => (light && own.lightness < 0.76 ? contrast(WHITE, rgb) : best(rgb)[1]) >= 4.5;
+  const accent = until(own, direction, (rgb) => grounds.every((one) => contrast(rgb, one) >= 3) && enough(rgb));
   return {
     ground: toHex(ground),
     surface: toHex(surface),
@@ -59,7 +61,7 @@ export function palette(hex: string, room: "light" | "dark"): Palette {
     "on-accent": toHex(best(accent)[0]),
     "accent-text": toHex(until(own, direction, (rgb) => grounds.every((one) => contrast(rgb, one) >= 4.6))),
     glow: toHex(light ? shade(0.9, 0.085) : shade(0.36, 0.095)),
-    "glow-far": toHex(fromOklch({ lightness: light ? 0.93 : 0.3, chroma: 0.06 * tint, hue: own.hue + 50 })),
+    "glow-far": toHex(fromOklch({ lightness: light ? 0.945 : 0.27, chroma: (light ? 0.035 : 0.05) * tint, hue: own.hue + 32 })),
     fault: toHex(until({ lightness: light ? 0.55 : 0.7, chroma: 0.17, hue: 25 }, direction, (rgb) => grounds.every((one) => contrast(rgb, one) >= 4.6))),
   };
 }

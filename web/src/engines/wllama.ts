@@ -92,7 +92,7 @@ class WllamaEngine implements Engine {
     private readonly wllama: Wllama,
     private readonly character: Character,
     readonly threads: number,
-    private readonly said: readonly string[],
+    private readonly said: string[],
   ) {
     this.full = wllama.getLoadedContextInfo().n_ctx;
     this.context = Math.min(character.context, this.full);
@@ -135,13 +135,13 @@ class WllamaEngine implements Engine {
     const stop = (): void => own.abort();
     signal.addEventListener("abort", stop);
     let end: Reply["end"] = "length";
-    const part = async (from: string, length: number, forbidden: boolean): Promise<void> => {
+    const part = async (from: string, length: number, forbidden: boolean, tries: number): Promise<void> => {
       const probabilities = watch || forbidden;
       const last = await this.complete(
         from,
         {
           n_predict: length,
-          seed: options.seed,
+          seed: (options.seed + tries) >>> 0,
           samplers: SAMPLERS,
           temperature: parameters.temperature,
           top_k: parameters.top_k,
@@ -149,7 +149,7 @@ class WllamaEngine implements Engine {
           min_p: parameters.min_p,
           min_keep: 0,
           repeat_penalty: parameters.repetition_penalty,
-          repeat_last_n: -1,
+          repeat_last_n: this.full,
           ...(probabilities && { n_probs: 1 }),
           ...(forbidden && { ignore_eos: true, logit_bias: stopIds.map((id) => [id, false]) }),
         },
@@ -168,11 +168,24 @@ class WllamaEngine implements Engine {
       );
       reply.tokens += last?.usage?.completion_tokens ?? 0;
     };
+    /** On from what there is, again wherever a token makes no character: wllama cannot hand that over, and leaves off. */
+    const go = async (length: number, forbidden: boolean): Promise<void> => {
+      const least = reply.pieces;
+      for (let left = length, tries = 0; left > 0; tries++) {
+        try {
+          return await part(prompt + reply.text, left, forbidden, tries);
+        } catch (error) {
+          if (own.signal.aborted || !this.said.some((line) => line.includes("invalid UTF-8"))) throw error;
+          this.said.length = 0;
+          if (parameters.temperature < 1e-5) return; // the likeliest token would be the same again
+          left = length - (reply.pieces - least) - tries - 1;
+        }
+      }
+    };
     try {
       const least = Math.min(parameters.min_new_tokens, parameters.max_new_tokens);
-      if (least > 0) await part(prompt, least, true);
-      const left = parameters.max_new_tokens - least;
-      if (left > 0 && !own.signal.aborted) await part(prompt + reply.text, left, false);
+      if (least > 0) await go(least, true);
+      if (parameters.max_new_tokens > least && !own.signal.aborted) await go(parameters.max_new_tokens - least, false);
     } catch (error) {
       if (!own.signal.aborted) throw asRunFault(error, this.said);
       if (signal.aborted) end = "stopped";
@@ -208,7 +221,7 @@ class WllamaEngine implements Engine {
 class Coming {
   tokens = 0;
   text = "";
-  private pieces = 0;
+  pieces = 0;
   private first = 0;
 
   constructor(private readonly onText: (whole: string) => void) {}

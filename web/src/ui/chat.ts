@@ -32,6 +32,8 @@ export class Chat {
   private readonly conversation: Conversation;
   private readonly down: HTMLButtonElement;
   private parameters: Parameters;
+  /** The engine that the address asks for. */
+  private forced: string | null = null;
   private engine: Engine | null = null;
   private state: State = "away";
   private leaving = new AbortController();
@@ -62,7 +64,8 @@ export class Chat {
       { class: "welcome" },
       portrait(character, "large"),
       el("h1", {}, character.title),
-      character.description !== null && el("p", { class: "description" }, character.description),
+      // The summary is its first paragraph; the rest is in the drawer.
+      character.description !== null && el("p", { class: "description" }, character.description.split("\n\n")[0]),
       character.greeting !== null && character.greeting.trim() !== "" && el("p", { class: "greeting" }, character.greeting.trim()),
     );
     this.down = el("button", { type: "button", class: "to-end", hidden: true, onclick: () => this.toEnd(true) }, "To the end");
@@ -75,7 +78,8 @@ export class Chat {
 
   /** Find an engine; begin by itself when everything is here already. */
   async open(forced: string | null): Promise<void> {
-    this.onStatus("on your device");
+    this.forced = forced;
+    this.onStatus("asleep");
     try {
       const list = await candidates(this.page, this.character, forced);
       const [first] = list;
@@ -119,7 +123,7 @@ export class Chat {
     const signal = AbortSignal.any([leave.signal, this.leaving.signal]);
     const progress = new Progress(this.character.title, sizeOf(first), () => leave.abort());
     this.state = "coming";
-    this.onStatus("starting");
+    this.onStatus("waking up");
     this.foot.replaceChildren(progress.node);
     try {
       const engine = await startFirst(list, this.character, {
@@ -138,19 +142,22 @@ export class Chat {
       this.onStatus("on your device");
       this.draw();
       announce(`${this.character.title} is here.`);
+      if (this.conversation.turns.length > 0) this.toEnd(false);
       this.composer.focus();
     } catch (error) {
       this.state = "away";
       if (this.leaving.signal.aborted) return;
-      if (isAbort(error)) return await this.open(null);
+      if (isAbort(error)) return await this.open(this.forced);
       this.fail(error, () => void this.start(list));
     }
   }
 
   private fail(error: unknown, onAgain: () => void): void {
     this.state = "away";
-    this.onStatus("not here");
-    this.foot.replaceChildren(faultCard(error, onAgain));
+    this.onStatus("asleep");
+    const card = faultCard(error, onAgain);
+    this.foot.replaceChildren(card);
+    card.scrollIntoView({ block: "nearest" });
   }
 
   private say(words: string): void {
@@ -205,6 +212,7 @@ export class Chat {
       this.trouble.replaceChildren();
     } catch (error) {
       this.trouble.replaceChildren(faultCard(asFault(error), null));
+      this.toEnd(false);
       this.unsay(before.words);
     }
     this.state = "ready";
@@ -275,7 +283,7 @@ export class Chat {
     this.engine = null;
     this.drawer.show(null, null);
     this.state = "away";
-    await this.open(null);
+    await this.open(this.forced);
   }
 
   private readonly onKey = (event: KeyboardEvent): void => {
@@ -283,6 +291,7 @@ export class Chat {
   };
 
   private readonly watchScroll = (): void => {
+    document.documentElement.classList.toggle("scrolled", document.documentElement.scrollTop > 8);
     this.down.hidden = this.atEnd() || this.conversation.turns.length === 0;
   };
 

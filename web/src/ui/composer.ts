@@ -55,6 +55,7 @@ export class Composer {
   private fit(): void {
     this.button.disabled = !this.busy && this.area.value.trim() === "";
     this.area.style.height = "auto";
-    this.area.style.height = `${Math.min(this.area.scrollHeight, 200)}px`;
+    // Not on the page yet, it has no height to go by.
+    if (this.area.scrollHeight > 0) this.area.style.height = `${Math.min(this.area.scrollHeight, 200)}px`;
   }
 }

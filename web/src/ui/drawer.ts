@@ -52,7 +52,7 @@ export class Drawer {
         "div",
         { class: "drawer-inside" },
         el("header", { class: "drawer-top" }, el("h2", { id: "drawer-title" }, "Settings"), iconButton("close", "Close", () => this.node.close())),
-        el("section", {}, el("div", { class: "row" }, el("h3", {}, `How ${character.title} speaks`), this.reset), this.fields),
+        el("section", {}, el("h3", {}, `How ${character.title} speaks`), this.fields, this.reset),
         el("section", {}, el("h3", {}, "This conversation"), el("p", { class: "small" }, "It is kept in this browser and nowhere else."), el("div", { class: "buttons" }, take("copy", "Copy"), take("markdown", "Save as Markdown"), take("json", "Save as JSON"))),
         el(
           "section",
@@ -123,7 +123,9 @@ export class Drawer {
     const value = this.parameters[key];
     const number = el("input", { id, type: "number", inputmode: "decimal", min: least, max: most, step: "any", value: value === null ? "" : String(value), "aria-describedby": `${id}-does`, placeholder: key === "seed" ? "any" : "" });
     const slider = field.slider > 0 ? el("input", { type: "range", min: least, max: field.slider, step, value: String(value), tabindex: -1, "aria-hidden": "true" }) : null;
+    const fill = (): void => slider?.style.setProperty("--fill", `${(100 * (Number(slider.value) - least)) / (field.slider - least)}%`);
     const take = (text: string): void => {
+      fill();
       const empty = text.trim() === "";
       let next: number | null = Number(text);
       if (empty && key === "seed") next = null;
@@ -135,8 +137,8 @@ export class Drawer {
       this.change({ ...this.parameters, [key]: next }, false);
     };
     number.addEventListener("input", () => {
-      take(number.value);
       if (slider) slider.value = number.value;
+      take(number.value);
     });
     number.addEventListener("change", () => {
       const now = this.parameters[key];
@@ -146,6 +148,7 @@ export class Drawer {
       number.value = slider.value;
       take(slider.value);
     });
+    fill();
     return el("div", { class: "field" }, el("label", { for: id }, field.label), number, slider, el("p", { id: `${id}-does`, class: "small" }, field.does));
   }
 }
