@@ -25,7 +25,7 @@ from personatune.models.light_tokenizer import LightTokenizer
 MANY_TOKENS = 100_000
 """A page with more is told how much smaller it could be."""
 FEWER_TOKENS = 65_536
-TRIED = 24
+TRIED = 12
 """Prompts that are tried for a self-test."""
 _PORT = 8000
 _CALLED = {
