@@ -18,7 +18,7 @@ from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.of_persona import open_store
-from personatune.studio.voices import Voices
+from personatune.studio.voices import Tell, Voices
 
 pytestmark = pytest.mark.enable_socket
 HEADERS = {"x-personatune-token": "t" * 40, "hx-request": "true"}
@@ -38,13 +38,13 @@ def odd(tmp_path: Path) -> Pages:
     run(made.persona)
     state = made.client.app.state  # type: ignore[attr-defined]
 
-    def opened(persona: Persona, which: str) -> Contestant:
+    def opened(persona: Persona, which: str, _tell: Tell) -> Contestant:
         return (open_contestant if is_remote(which) else scripted)(persona, which)
 
     def scripted(persona: Persona, which: str) -> Contestant:
         return Contestant(f"{persona.name}@{which}", ScriptedEngine(lambda _request: "From here, said plainly."))
 
-    state.studio = replace(state.studio, voices=Voices(opened))
+    state.studio = replace(state.studio, voices=Voices(opened), talkers=Voices(opened))
     return made
 
 
