@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--chromium", default=os.environ.get("PERSONATUNE_CHROMIUM", "/usr/bin/chromium"))
     parser.add_argument("--pictures", type=Path, help="a folder for screenshots, wide and narrow, light and dark")
+    parser.add_argument("--ask", nargs="+", default=[PROMPT], help="what is asked for the screenshots")
     asked = parser.parse_args()
     handler = functools.partial(Quiet, directory=str(asked.folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -88,6 +89,15 @@ def measured(page: Page, address: str, asked: argparse.Namespace) -> dict[str, A
         page.keyboard.press("Escape")
         print(f"{speeds[-1]} tokens a second", file=sys.stderr)
     if asked.pictures:
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_role("button", name="Back to the run's own").click()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="New conversation").click()
+        for number, words in enumerate(asked.ask, 1):
+            field.fill(words)
+            page.keyboard.press("Enter")
+            page.locator(".turn.mine").nth(number - 1).wait_for()
+            page.get_by_role("button", name="Another reply").wait_for(timeout=600_000)
         pictures(page, asked.pictures)
     return {
         "engine": asked.engine,

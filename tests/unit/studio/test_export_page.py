@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import zipfile
@@ -55,6 +56,19 @@ def test_what_was_packed_is_listed_also_when_it_is_gone(odd: Pages):
     (odd.persona.folder / "exports" / "here" / "model.gguf").write_bytes(b"12345")
     text = odd.get("/export")
     assert "5 bytes" in text and "not there any more" in text and "not compared" in text
+
+
+def test_how_to_see_the_latest_page_that_is_there(odd: Pages):
+    with open_store(odd.persona) as store:
+        for folder in ("exports/first", "exports/of mine", "exports/gone"):
+            made = ArtefactRecord(run="r1", target="web", quantization="q8", folder=folder, fingerprint="f")
+            artefacts.add(store, made)
+            if folder != "exports/gone":
+                (odd.persona.folder / folder).mkdir(parents=True)
+                (odd.persona.folder / folder / "page.json").write_text("{}")
+    text = html.unescape(odd.get("/export"))
+    assert f"python -m http.server -d '{odd.persona.folder / 'exports/of mine'}' 8000" in text
+    assert "exports/first 8000" not in text
 
 
 def test_a_run_is_taken_along_whole(odd: Pages):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from personatune.terminal.quantities import size
 router = APIRouter(prefix="/p/{persona}/export")
 
 TARGETS = {
+    "web": "a page of its own, in any browser: static files",
     "ollama": "Ollama: a file and a Modelfile",
     "gguf": "llama.cpp, LM Studio, KoboldCpp: one GGUF file",
     "hf": "transformers: a whole model folder",
+    "onnx": "Transformers.js and onnxruntime: an ONNX file",
 }
 """What a run can be packed for, and what that is."""
 _LIVE = 0.5
@@ -168,7 +171,10 @@ def file(persona: Who, run: str, name: str) -> Response:
 def _packed(request: Request, persona: Persona) -> dict[str, Any]:
     with open_store(persona) as store:
         found = list(reversed(artefacts.listed(store)))
-    return {"packed": [(one, *_where(persona, one)) for one in found], "work": at_work(request, persona, ("export",))}
+    packed = [(one, *_where(persona, one)) for one in found]
+    page = next(((one.id, folder) for one, folder, there in packed if one.target == "web" and there), None)
+    serve = (page[0], shlex.join(["python", "-m", "http.server", "-d", str(page[1]), "8000"])) if page else None
+    return {"packed": packed, "serve": serve, "work": at_work(request, persona, ("export",))}
 
 
 def _where(persona: Persona, artefact: ArtefactRecord) -> tuple[Path, str]:
