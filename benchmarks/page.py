@@ -4,8 +4,9 @@
 
 Serves FOLDER (from `personatune export RUN --to web`) as any static host would, opens it in Chromium, lets the engine
 pass its self-test, and asks the same thing at temperature 0 several times. Prints JSON: what the button says is
-fetched, seconds to the first chat, tokens a second as the page itself counts them (median), every reply, and the reply
-that the same GGUF file gives in llama.cpp here. Needs the extras `dev` and `gguf` and a Chromium.
+fetched, seconds to the first chat, tokens a second as the page itself counts them (median), every reply, and how long
+the reply is what the same GGUF file finds likeliest in llama.cpp here, penalty included: a step may turn where it was
+nearly a tie. Needs the extras `dev` and `gguf` and a Chromium.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine", choices=("wllama", "transformers-wasm", "transformers-webgpu"), default="wllama")
+    parser.add_argument("--threads", type=int, help="left out, as the page chooses")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--chromium", default=os.environ.get("PERSONATUNE_CHROMIUM", "/usr/bin/chromium"))
     parser.add_argument("--pictures", type=Path, help="a folder for screenshots, wide and narrow, light and dark")
@@ -52,7 +54,7 @@ def main() -> None:
         page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
         found = measured(page, f"http://127.0.0.1:{server.server_port}/", asked)
         browser.close()
-    found["in llama.cpp here"] = greedy(asked.folder)
+    found["against llama.cpp here"] = compared(asked.folder, found["replies"][0])
     found["load"] = os.getloadavg()[0]
     print(json.dumps(found, ensure_ascii=False))
 
@@ -62,7 +64,8 @@ def measured(page: Page, address: str, asked: argparse.Namespace) -> dict[str, A
     elsewhere: list[str] = []
     local = (address, "blob:", "data:")
     page.on("request", lambda request: None if request.url.startswith(local) else elsewhere.append(request.url))
-    page.goto(f"{address}?engine={asked.engine}")
+    threads = f"&threads={asked.threads}" if asked.threads else ""
+    page.goto(f"{address}?engine={asked.engine}{threads}")
     start = page.get_by_role("button", name="Start")
     start.wait_for()
     said = start.inner_text()
@@ -101,7 +104,8 @@ def measured(page: Page, address: str, asked: argparse.Namespace) -> dict[str, A
         pictures(page, asked.pictures)
     return {
         "engine": asked.engine,
-        "threads": page.evaluate("crossOriginIsolated ? Math.max(1, navigator.hardwareConcurrency - 1) : 1"),
+        "threads": asked.threads or page.evaluate("navigator.hardwareConcurrency - 1"),
+        "threads can be had": page.evaluate("crossOriginIsolated"),
         "button": said,
         "seconds to the first chat": round(ready, 1),
         "tokens a second": statistics.median(speeds),
@@ -121,8 +125,8 @@ def pictures(page: Page, folder: Path) -> None:
             page.screenshot(path=folder / f"page-{name}{'-dark' if scheme == 'dark' else ''}.png")
 
 
-def greedy(folder: Path) -> str:
-    """The likeliest reply of the page's own GGUF file to the same words."""
+def compared(folder: Path, reply: str) -> dict[str, Any]:
+    """How long the page's reply is what the same GGUF file finds likeliest here, and how near a tie it was left at."""
     from personatune.conversation import Message
     from personatune.data.render import encode, prompt_text
     from personatune.export.llama_cpp import LlamaCpp
@@ -130,25 +134,25 @@ def greedy(folder: Path) -> str:
 
     character = json.loads((folder / "page.json").read_text("utf-8"))["characters"][0]
     home = folder / "characters" / character["name"]
-    model = LlamaCpp(home / "model-q8_0.gguf")
-    tokenizer = LightTokenizer(home / "onnx")
+    model, tokenizer = LlamaCpp(home / "model-q8_0.gguf"), LightTokenizer(home / "onnx")
     system = [Message(role="system", content=character["system"])] if character["system"] else []
-    ids = list(encode(tokenizer, prompt_text(tokenizer, [*system, Message(role="user", content=PROMPT)])))
-    said: list[int] = []
-    scores = model.read(ids)
-    limit = character["parameters"]["max_new_tokens"]
+    asked = list(encode(tokenizer, prompt_text(tokenizer, [*system, Message(role="user", content=PROMPT)])))
+    said = list(encode(tokenizer, reply))
     penalty = character["parameters"]["repetition_penalty"]
-    while len(said) < limit:
-        row = scores.copy()
-        seen = sorted({*ids, *said})
-        row[seen] = [value / penalty if value > 0 else value * penalty for value in row[seen]]
-        token = int(row.argmax())
-        if token in character["stop_ids"]:
-            break
-        said.append(token)
-        scores = model.add(token)
-    model.close()
-    return str(tokenizer.decode(said)).strip()
+    scores, seen = model.read(asked), set(asked)
+    try:
+        for number, token in enumerate(said):
+            row, ids = scores.astype("float64"), sorted(seen)
+            row[ids] = [value / penalty if value > 0 else value * penalty for value in row[ids]]
+            best = int(row.argmax())
+            if best != token:
+                left = {"left at token": number, "there it is behind by": round(float(row[best] - row[token]), 4)}
+                return {"tokens": len(said), **left}
+            seen.add(token)
+            scores = model.add(token)
+        return {"tokens": len(said), "left at token": None}
+    finally:
+        model.close()
 
 
 if __name__ == "__main__":

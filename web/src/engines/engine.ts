@@ -60,5 +60,7 @@ export type MakeCandidate = (character: Character, runtimes: EngineFiles) => Can
 /** Threads to compute with: one core stays free for the page; 1 where the host does not isolate it. */
 export function threadsHere(): number {
   if (!globalThis.crossOriginIsolated) return 1;
+  const asked = Number(new URLSearchParams(location.search).get("threads"));
+  if (Number.isInteger(asked) && asked >= 1 && asked <= 8) return asked;
   return Math.min(8, Math.max(1, (navigator.hardwareConcurrency || 1) - 1));
 }
