@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from personatune.errors import ModelError, PersonatuneError, UsageError
-from personatune.export import fast_engine
-from personatune.generation import onnx
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import Asking, Opening, compute_for, open_contestant
 from personatune.generation.remote.address import is_remote
@@ -87,6 +85,9 @@ def _through_torch(persona: Persona, which: str, wish: Wish, compute: Compute, l
 
 def _through_onnx(persona: Persona, which: str, wish: Wish, listener: Listener) -> Contestant:
     """The contestant with its fast engine, which is made first when it is not there. Raises `NotFastError`."""
+    from personatune.export import fast_engine  # what computes is not loaded for the flags above
+    from personatune.generation import onnx
+
     if reason := onnx.missing():
         raise NotFastError(ModelError(reason))
     place = _or_torch(lambda: fast_engine.place_of(persona, which, wish.model, listener.stage))
