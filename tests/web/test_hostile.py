@@ -74,7 +74,7 @@ def test_hostile_texts_are_shown_as_text(start_studio: StartStudio, besieged: Pa
 def test_hostile_replies_can_be_judged(start_studio: StartStudio, filled: Path, watched: Watched):
     studio = start_studio(filled)
     page = watched.open(f"{studio.url}/p/pip/judge")
-    for box in page.locator("input[name=contestants]").all():
+    for box in page.locator("input[type=checkbox][name=contestants]").all():
         box.set_checked(box.get_attribute("value") in ("r1", "r2"))
     page.get_by_label("Who judges").last.fill("Eve <b>&amp;")
     page.get_by_text("More choices").click()

@@ -104,7 +104,7 @@ def overheard(
     page.set_default_timeout(20_000)
     wire: list[Response] = []
     page.goto(f"{studio.url}/p/pip/judge")
-    for box in page.locator("input[name=contestants]").all():
+    for box in page.locator("input[type=checkbox][name=contestants]").all():
         box.set_checked(box.get_attribute("value") in ("r1", "r2"))
     page.get_by_label("Who judges").last.fill("Cleo")
     page.get_by_text("More choices").click()

@@ -99,7 +99,7 @@ def test_the_whole_loop_by_mouse(start_studio: StartStudio, tiny_gemma: Path, tm
     page.get_by_role("button", name="Start the sweep").click()
     page.get_by_role("link", name="w1").click(timeout=SLOW)
     expect(page.get_by_role("button", name="Read its replies")).to_have_count(3, timeout=SLOW)
-    expect(page.locator("main [data-live]")).to_have_count(0, timeout=SLOW)  # it is loaded anew when all is there
+    expect(page.locator("[data-part=progress] progress, [data-part=progress] [role=progressbar]")).to_have_count(0, timeout=SLOW)
     page.get_by_role("button", name="Read its replies").first.click()
     expect(page.locator("#replies .reply-card")).to_have_count(3, timeout=SLOW)
     page.get_by_role("button", name="Use this point").last.click()
@@ -118,7 +118,7 @@ def test_the_whole_loop_by_mouse(start_studio: StartStudio, tiny_gemma: Path, tm
 
     # decide by ear, and see who was who
     go(page, "Judge")
-    for box in page.locator("input[name=contestants]").all():
+    for box in page.locator("input[type=checkbox][name=contestants]").all():
         box.set_checked(box.get_attribute("value") in ("r1", "r2"))
     page.get_by_label("Who judges").last.fill("Ada")
     page.get_by_role("button", name="Begin judging").click()
