@@ -18,8 +18,9 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
 	$(BIN)/python -m pytest tests/model
-	@if $(NEW_NODE); then $(MAKE) --no-print-directory web-check; \
-	else echo "no Node 20.19 or later here: the built page was not compared with web/" >&2; fi
+	@if ! { $(NEW_NODE); } 2>/dev/null; then echo "no Node 20.19 or later here: the built page was not compared with web/" >&2; \
+	elif ! npm view vite version >/dev/null 2>&1; then echo "no npm packages here: the built page was not compared with web/" >&2; \
+	else $(MAKE) --no-print-directory web-check; fi
 
 # tests/web and the pictures drive a Chromium. Root on a Debian gets it from there; everybody else is told by the tests.
 browser:
