@@ -68,6 +68,8 @@ async function start(character: Character, fetched: readonly Fetched[]): Promise
         n_threads: threads,
         n_gpu_layers: 0,
         n_parallel: 1,
+        // With only the window kept, llama.cpp cannot go on where it was: it would read the last turns anew at every reply.
+        swa_full: true,
         // The template writes the token that begins a text; llama.cpp must not write a second one.
         // llama.cpp wants an empty key at the end of the list, which wllama does not add.
         kv_overrides: { "tokenizer.ggml.add_bos_token": "bool:false", "": "bool:false" },
