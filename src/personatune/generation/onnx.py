@@ -71,7 +71,8 @@ class Graph:
         binding.bind_output("logits")
         self._session.run_with_iobinding(binding)
         self._read = total
-        scores: Scores = binding.get_outputs()[-1].numpy()[0]  # bound after the memory
+        outputs = binding.get_outputs_as_ortvaluevector()
+        scores: Scores = outputs[len(outputs) - 1].numpy()[0]  # bound after the memory
         return scores
 
     def _make_room(self, room: int) -> None:
