@@ -9,6 +9,8 @@ export interface FileEntry {
   readonly bytes: number;
   /** Not given for the runtimes of the engines. */
   readonly sha256: string | null;
+  /** What it was cut into for hosts that take no big files, in order; empty where it lies there whole. */
+  readonly parts: readonly FileEntry[];
 }
 
 export interface SelfTest {
@@ -252,7 +254,10 @@ class Reader {
     return this.list(key).map((file) => {
       const sha256 = file.textOrNull("sha256");
       if (sha256 !== null && !/^[0-9a-f]{64}$/.test(sha256)) throw wrong(file.at("sha256"), `"${sha256}" is not a SHA-256`);
-      return { path: inside(file.text("path"), file.at("path")), bytes: file.count("bytes", 1), sha256 };
+      const bytes = file.count("bytes", 1);
+      const parts = file.files("parts");
+      if (parts.length > 0 && parts.reduce((sum, part) => sum + part.bytes, 0) !== bytes) throw wrong(file.at("parts"), "they do not add up to the file");
+      return { path: inside(file.text("path"), file.at("path")), bytes, sha256, parts };
     });
   }
 

@@ -13,7 +13,7 @@ from personatune import files
 from personatune.conversation import Message
 from personatune.data.render import encode, prompt_text
 from personatune.errors import ModelError, PersonatuneError
-from personatune.export import built_page, gguf, llama_cpp, onnx, page_json
+from personatune.export import built_page, gguf, llama_cpp, onnx, page_json, pieces
 from personatune.export.parity import NEAR
 from personatune.export.self_test import SelfTest, self_test
 from personatune.export.target import Part, Reader, Target, Work
@@ -148,9 +148,18 @@ def _prompts(work: Work, tokenizer: LightTokenizer) -> Iterator[tuple[str, list[
         yield text, encode(tokenizer, text)
 
 
+def _settle(_work: Work, folder: Path) -> None:
+    """Cut what is too big for some hosts."""
+    page = json.loads((folder / page_json.FILE).read_text(encoding="utf-8"))
+    for character in page["characters"]:
+        for engine in character["engines"].values():
+            for about in engine["files"]:
+                pieces.cut(folder, about)
+
+
 def _octets(work: Work) -> int:
-    models = sum(gguf.octets(one) + onnx.TARGET.octets(one) for one in work.everyone)
-    return models + built_page.octets()
+    models = [octets(one) for one in work.everyone for octets in (gguf.octets, onnx.TARGET.octets)]
+    return sum(models) + max(models) + built_page.octets()  # one at a time is there twice, whole and in pieces
 
 
 def _after(work: Work, folder: Path) -> list[str]:
@@ -196,4 +205,5 @@ TARGET = Target(
     readers=readers,
     ingredients=page_json.ingredients,
     several=True,
+    settle=_settle,
 )
