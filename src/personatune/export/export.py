@@ -115,6 +115,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                     )
             if any(one.failures for one in parity.values()):
                 raise too_far(work, target, parity, staging)
+            work.notes.extend(one.loss for one in parity.values() if one.loss)
             on_stage("finishing", 0.98)
             target.settle(work, staging)
             facts = {

@@ -132,6 +132,18 @@ class Parity:
         """What is over its limit, each as a sentence."""
         return tuple(self._failures())
 
+    @property
+    def loss(self) -> str | None:
+        """What the format costs, as a sentence, where that is stated in place of being limited."""
+        if self.limits.kl is not None:
+            return None
+        ratio = 100 * (self.perplexity / self.perplexity_run - 1)
+        return (
+            f"these weights lose something: divergence {self.kl:.3f} nats (8 bits keep to {NEAR.kl:g}), perplexity "
+            f"{ratio:+.1f} %, the same likeliest word in {100 * self.top1:.0f} % of places. No other export may lose "
+            "so much; this one was written because it was asked for"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """What manifests, the store and scripts read."""
         return {**asdict(self), "differing": list(self.differing), "failures": list(self.failures)}
@@ -164,8 +176,9 @@ class Parity:
                 f"the first: {self.differing[0][:60]!r}"
             )
         for what, value in (("held-out replies", self.kl), ("the long prompt", self.long_kl)):
-            if limits.kl is not None and not value <= limits.kl:
-                found.append(f"the divergence on {what} is {value:.4f} nats; the limit is {limits.kl:g}")
+            limit = math.inf if limits.kl is None else limits.kl
+            if not value <= limit:  # nor when it is no number at all
+                found.append(f"the divergence on {what} is {value:.4f} nats; the limit is {limit:g}")
         ratio = self.perplexity / self.perplexity_run - 1
         chance = CHANCE * self.perplexity_error
         if limits.perplexity is not None and not abs(ratio) <= limits.perplexity + chance:
