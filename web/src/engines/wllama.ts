@@ -153,7 +153,7 @@ class WllamaEngine implements Engine {
           repeat_penalty: parameters.repetition_penalty,
           repeat_last_n: this.full,
           ...(probabilities && { n_probs: 1 }),
-          ...(forbidden && { ignore_eos: true, logit_bias: stopIds.map((id) => [id, false]) }),
+          ...(forbidden ? { ignore_eos: true, logit_bias: stopIds.map((id) => [id, false]) } : { logit_bias: this.unweighed(parameters.repetition_penalty) }),
         },
         (piece) => {
           for (const { id } of piece.logprobs?.content ?? []) {
@@ -199,6 +199,16 @@ class WllamaEngine implements Engine {
 
   async close(): Promise<void> {
     await this.wllama.exit();
+  }
+
+  /**
+   * What is added to stop tokens so that the repetition penalty leaves them as they are. They stand in every prompt, after
+   * every turn; our other engines spare them, llama.cpp would make each reply harder to end. Exact where the model is as
+   * sure of its end as it is on average.
+   */
+  private unweighed(penalty: number): [id: number, bias: number][] {
+    const told = this.character.engines.wllama?.stopLogits ?? [];
+    return penalty === 1 ? [] : told.map(([id, logit]) => [id, (logit > 0 ? logit * penalty : logit / penalty) - logit]);
   }
 
   private async complete(
