@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEW_NODE := npm --version >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(Number(a * 100 + Number(b) < 2019))'
 
-.PHONY: demo test check browser screenshots install bench web web-check clean
+.PHONY: demo test check browser screenshots reference docs install bench web web-check clean
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -32,6 +32,10 @@ browser:
 screenshots: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory browser
 	OMP_NUM_THREADS=1 $(BIN)/python tools/screenshots.py
+
+## Write docs/reference.md again from the code: every verb, flag and key.
+reference: $(VENV)/.installed
+	$(BIN)/python tools/reference.py
 
 ## Fast checks: lint, types, layers, unit tests.
 check: $(VENV)/.installed-dev
