@@ -79,7 +79,7 @@ def page() -> str:
         _keys("a catchphrase in suite.yaml", Phrase),
         _keys("cases in suite.yaml", Case, "For a case of one turn, `input` takes the place of `turns`."),
         _keys("checks in suite.yaml", Check),
-        _keys("Sweep plans", SweepPlan, "The file of `personatune sweep --plan`."),
+        _keys("Sweep plans", SweepPlan, "What `--plan` of a sweep reads."),
         _keys("sobol in a sweep plan", Sobol),
         _variables(),
         _folder(),

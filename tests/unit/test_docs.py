@@ -123,3 +123,26 @@ def _headings(text: str) -> set[str]:
     """The anchors of a page's headings, as code forges make them."""
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_what_the_program_is_quoted_with_stands_in_its_source():
+    """In the troubleshooting a line that begins with `> ` is a message; dots stand for what differs."""
+    said = "\n".join(_texts_of_source())
+    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    quoted = re.findall(r"^> (.+)$", text, re.MULTILINE)
+    pieces = [(line, piece.strip(" .,():")) for line in quoted for piece in re.split(r"\.{3,}", line)]
+
+    assert len(quoted) > 20
+    assert [line for line in quoted if max(map(len, re.split(r"\.{3,}", line))) < 8] == [], "says hardly anything"
+    assert [line for line, piece in pieces if piece not in said] == []
+
+
+def _texts_of_source() -> Iterator[str]:
+    """Every text in the source, and the parts of those that are filled in."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        yield from (
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
+    for path in (ROOT / "web" / "src").rglob("*.ts"):
+        yield path.read_text("utf-8")
