@@ -37,6 +37,11 @@ screenshots: $(VENV)/.installed-dev
 reference: $(VENV)/.installed
 	$(BIN)/python tools/reference.py
 
+## The documentation as a site for any host of static files, in site/.
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 ## Fast checks: lint, types, layers, unit tests.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -79,4 +84,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,13 @@ TEXTS = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 SHOWN = {"recipes": ("*.toml", "toml"), "examples": ("*.py", "python")}
 """Folders that become a page each with all their files."""
 LICENCE = "licence.md"
+_FETCHED = re.compile(
+    r"""<(?:script|img|iframe|video|audio|source)\b[^>]*\bsrc=["']?(?:https?:)?//[^\s>]*"""
+    r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon)[^>]*\bhref=["']?(?:https?:)?//[^\s>]*"""
+    r"""|<link\b[^>]*\bhref=["']?(?:https?:)?//[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon)"""
+    r"""|url\(["']?(?:https?:)?//[^)]*\)|@import\s+["'](?:https?:)?//[^"']*""",
+    re.IGNORECASE,
+)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
@@ -43,6 +51,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     fences = re.split(r"(^```.*?^```)", markdown, flags=re.MULTILINE | re.DOTALL)
     fences[::2] = [_LINK.sub(lambda link: site_place(home, link[1]) + (link[2] or ""), text) for text in fences[::2]]
     return "".join(fences)
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Refuse a site that would fetch anything from elsewhere: it must read the same without a network."""
+    site = Path(config.site_dir)
+    for path in sorted((*site.rglob("*.html"), *site.rglob("*.css"))):
+        if foreign := _FETCHED.search(path.read_text("utf-8")):
+            raise PluginError(f"{path.relative_to(site)} would fetch {foreign.group(0)[:200]}")
 
 
 def site_place(home: str, target: str) -> str:
