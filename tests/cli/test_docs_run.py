@@ -195,7 +195,13 @@ def shell(command: str) -> None:
 
 def visit(argv: list[str], says_that: str) -> None:
     """Start a server that does not end by itself, fetch its first page, and end it as Ctrl-C does."""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+
+    def heeding() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background, it is ignored
+
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heeding
+    ) as process:
         try:
             assert process.stdout
             line = next(line for line in process.stdout if says_that in line)
@@ -203,9 +209,10 @@ def visit(argv: list[str], says_that: str) -> None:
             assert address, line
             with urllib.request.urlopen(address.group().replace("0.0.0.0", "127.0.0.1"), timeout=20) as answer:
                 assert "<html" in answer.read().decode().lower()
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, argv
+            assert process.wait(20) == 0, argv
+        finally:
+            process.kill()
 
 
 def free_port() -> int:
