@@ -9,7 +9,9 @@ from typing import Any
 import psutil
 import torch
 
+from personatune import settings
 from personatune.errors import ResourceError
+from personatune.models import device
 from personatune.training.loss import BLOCK_BYTES
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee
@@ -43,7 +45,7 @@ def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
         heads = (config.num_attention_heads + config.num_key_value_heads) * size
         kept = 2 * weight.element_size() * (6 * hidden + 4 * heads + 4 * feed)
     else:
-        fp32_copies = 3.3 if recipe.method == "lora" else 5  # and holes in the heap: fitted for lora, a guess for full
+        fp32_copies = 3.3 if recipe.has_adapters else 5  # and holes in the heap: fitted for lora, a guess for full
         kept = int(fp32_copies * (20 * hidden + 14 * max(hidden, feed)))
     activations = longest_batch_tokens * config.num_hidden_layers * kept
     interpreter = 700 << 20  # torch, transformers and the tokenizer, measured
@@ -67,9 +69,9 @@ def seconds(trainee: Trainee, tokens: int, labelled: int, like: torch.Tensor | N
     return forecast
 
 
-def refuse_if_too_big(needed: int, device: str) -> None:
+def refuse_if_too_big(needed: int, kind: str) -> None:
     """Raise `ResourceError` when the forecast is beyond what the machine has free."""
-    there = free(device)
+    there = free(kind)
     if needed > there:
         raise ResourceError(
             f"training would need about {needed / 1e9:.1f} GB of memory; {there / 1e9:.1f} GB are free",
@@ -77,11 +79,13 @@ def refuse_if_too_big(needed: int, device: str) -> None:
         )
 
 
-def free(device: str) -> int:
-    """Bytes that this process may still use, its own included."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+def free(kind: str) -> int:
+    """Bytes that this process may still use, its own included; not more than its part where trainings share them."""
+    there, all_ = device.free_memory(kind), device.all_memory(kind)
+    if there is None or all_ is None:
+        memory = psutil.virtual_memory()
+        there, all_ = memory.available + psutil.Process().memory_info().rss, memory.total
+    return int(min(there, all_ // settings.sharers()))
 
 
 def _speed(like: torch.Tensor) -> float:

@@ -93,7 +93,6 @@ def forecast(persona: Persona, recipe: Recipe, data: Path | None = None) -> Fore
         trainee = Trainee(causal, recipe)
     widest = max(batches.width(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
     total, trainable = trainee.count()
-    like = torch.empty(0, dtype=compute.torch_dtype, device=compute.device)
     return Forecast(
         conversations=len(parts.train),
         heldout=len(parts.heldout),
@@ -101,7 +100,7 @@ def forecast(persona: Persona, recipe: Recipe, data: Path | None = None) -> Fore
         tokens=used + padding,
         parameters=total,
         trainable=trainable,
-        seconds=estimate.seconds(trainee, used + padding, labelled, like),
+        seconds=estimate.seconds(trainee, used + padding, labelled, compute.empty()),
         bytes=estimate.memory(trainee, recipe, widest),
         bytes_free=estimate.free(compute.device),
         device=compute.device,

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from personatune import files
 from personatune.errors import RecipeError
 
-Method = Literal["lora", "full", "dpo"]
+Method = Literal["lora", "qlora", "full", "dpo"]
 
 _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
     "lora": {"learning_rate": 3e-4},
+    "qlora": {"learning_rate": 3e-4},
     "full": {"learning_rate": 2e-5},
     "dpo": {"learning_rate": 5e-5, "beta": 0.1},
 }
@@ -34,13 +35,14 @@ class Recipe(BaseModel):
     language: str = Field("en", pattern=r"^[a-z]{2,3}$")
     """Whose words are kept when `vocab` is a number; other languages are then written in small pieces."""
     method: Method = "lora"
-    """`lora` trains small adapters, `full` every layer (the embedding stays), `dpo` goes on from a run with votes."""
+    """`lora` trains small adapters, `qlora` the same over weights of 4 bits, `full` every layer (the embedding stays),
+    `dpo` goes on from a run with votes."""
     beta: float | None = Field(None, gt=0, le=10)
     """For dpo: how hard the run is held to the one it goes on from; left out, 0.1. Smaller lets it move further."""
     epochs: int = Field(2, ge=1, le=1000)
     """How often every conversation is seen; the best moment on the way is kept, see `keep`."""
     learning_rate: float | None = Field(None, gt=0, le=1)
-    """The highest step size; left out, 3e-4 for lora, 2e-5 for full, and for dpo 5e-5 or (whole weights) 2e-6."""
+    """The highest step size; left out, 3e-4 for lora and qlora, 2e-5 for full; for dpo 5e-5 or (whole weights) 2e-6."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -49,6 +51,8 @@ class Recipe(BaseModel):
     """Conversations computed at once; more needs more memory."""
     accumulate: int = Field(1, ge=1, le=4096)
     """Batches summed into one step: 1 x 8 and 8 x 1 give the same training."""
+    checkpointing: bool = False
+    """Keep one vector a layer and token and compute the rest again: much less memory, a third more time."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """How strongly weights are pulled to zero."""
     max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -80,6 +84,11 @@ class Recipe(BaseModel):
         if self.method == "dpo":
             missing["keep"] = "last"
         return self.model_copy(update=missing)
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether small adapters are trained beside frozen weights."""
+        return self.method in ("lora", "qlora")
 
     @property
     def given(self) -> dict[str, Any]:
