@@ -7,14 +7,11 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from personatune.jobs.plan import Known, Unit
-from personatune.jobs.pool import Ended, Pool, Stop
+from personatune.jobs.plan import Known, RayNeeds, Unit
+from personatune.jobs.pool import Ended, Pool, Standing, Stop
 from personatune.persona import Persona
-
-if TYPE_CHECKING:
-    from personatune.terminal.plan_report import PlanProgress
 
 Where = Literal["here", "ray"]
 
@@ -41,10 +38,11 @@ def looked_up() -> Known:
         return Known(lambda model: resolve(model, stages))
 
 
-def train_missing(units: Sequence[Unit], *, jobs: int, on: Where, as_json: bool) -> int:
+def train_missing(units: Sequence[Unit], *, jobs: int, on_ray: RayNeeds | None = None, as_json: bool) -> int:
     """Train what is not trained yet, say what all of it came to, and return the exit code."""
     from personatune.cli.console import err, out, print_json
     from personatune.errors import UsageError
+    from personatune.jobs.on_ray import run_on_ray
     from personatune.jobs.outcome import as_json as in_json
     from personatune.jobs.outcome import rows_of
     from personatune.jobs.plan import conversations_of
@@ -62,8 +60,9 @@ def train_missing(units: Sequence[Unit], *, jobs: int, on: Where, as_json: bool)
     before = [Ended(unit, "finished", run.manifest, before=True) for unit in units if (run := there[id(unit)])]
     missing = [unit for unit in units if there[id(unit)] is None]
     with _stopping() as stop, PlanProgress(err()) as told:
-        if on == "ray":
-            ended = _on_ray(missing, before, told, known)
+        if on_ray is not None and missing:
+            told(Standing(len(units), before, ()))
+            ended = run_on_ray(missing, known, on_ray, told.after(before), stop)
         else:
             pool = Pool(min(jobs, max(1, len(missing))), known.fingerprints, stop, count_gpus() if missing else 0)
             ended = pool.run(missing, told, before)
@@ -88,12 +87,6 @@ def _code(rows: Sequence[object]) -> int:
         err().print(f"{open_} of {len(states)} are not finished; the same command goes on from there")
         return 130
     return 0
-
-
-def _on_ray(missing: Sequence[Unit], before: Sequence[Ended], told: PlanProgress, known: Known) -> list[Ended]:
-    from personatune.jobs.on_ray import run_on_ray
-
-    return run_on_ray(missing, told, before) if missing else []
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ def run(file: Path, /, *, jobs: int | None = None, on: Where = "here", json_: Js
 
     plan = read_plan(file)
     units = units_of(plan, file.parent, folder_opened)
-    return train_missing(units, jobs=plan.jobs if jobs is None else jobs, on=on, as_json=json_)
+    needs = plan.ray if on == "ray" else None
+    return train_missing(units, jobs=plan.jobs if jobs is None else jobs, on_ray=needs, as_json=json_)
 
 
 @app.command

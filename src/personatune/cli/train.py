@@ -117,7 +117,7 @@ def _each_seed(
     from personatune.jobs.plan import made, seeds_of
 
     units = [made(who, "", {**layers, "seed": seed}, data) for seed in seeds_of(" ".join(seeds))]
-    return train_missing(units, jobs=jobs, on="here", as_json=as_json)
+    return train_missing(units, jobs=jobs, as_json=as_json)
 
 
 def _say_estimate(who: Persona, layers: list[dict[str, Any]], data: Path | None, *, as_json: bool) -> int:

@@ -42,6 +42,17 @@ class Group(BaseModel):
     """Seeds: "1..8", a list, or one; left out, the recipe's."""
 
 
+class RayNeeds(BaseModel):
+    """What one training takes of a Ray cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    cpus: float = Field(1, gt=0)
+    """Processor cores; a training computes with as many threads."""
+    gpus: float = Field(0, ge=0)
+    """GPUs; half a one lets two trainings share it."""
+
+
 class TrainingPlan(BaseModel):
     """What is to be trained."""
 
@@ -49,6 +60,8 @@ class TrainingPlan(BaseModel):
 
     jobs: int = Field(1, ge=1, le=1000)
     """Trainings at once on this machine."""
+    ray: RayNeeds = RayNeeds()
+    """What each takes of a Ray cluster, where they run on one."""
     train: tuple[Group, ...] = Field(min_length=1)
     """What is to be trained, group after group."""
 
@@ -72,8 +85,8 @@ class Unit:
 
     @property
     def title(self) -> str:
-        """What it is, for people: `pip, small, seed 3`."""
-        return ", ".join(part for part in (self.persona.name, self.recipe_name, f"seed {self.recipe.seed}") if part)
+        """What it is, for people: `pip small seed 3`."""
+        return " ".join(part for part in (self.persona.name, self.recipe_name, f"seed {self.recipe.seed}") if part)
 
     def words(self, folder: Path | str | None = None) -> list[str]:
         """The words after `personatune` that train it, with the persona in `folder` where that is another."""
@@ -91,15 +104,19 @@ class Known:
     _models: dict[str, ModelSource] = field(default_factory=dict)
     _versions: dict[tuple[Path, Path | None], str] = field(default_factory=dict)
 
-    def fingerprints(self, unit: Unit) -> frozenset[str]:
-        """By what a run of this training is known, on whichever device it was made."""
+    def source(self, unit: Unit) -> ModelSource:
+        """The model that it begins with."""
         model = unit.recipe.model
         if model not in self._models:
             self._models[model] = self.resolve(model)
+        return self._models[model]
+
+    def fingerprints(self, unit: Unit) -> frozenset[str]:
+        """By what a run of this training is known, on whichever device it was made."""
         place = (unit.persona.folder, unit.data)
         if place not in self._versions:
             self._versions[place] = version_of(conversations_of(unit))
-        made_from = (self._versions[place], self._models[model].sha256)
+        made_from = (self._versions[place], self.source(unit).sha256)
         return frozenset(fingerprint(unit.recipe, made_from, device) for device in DEVICES)
 
     def finished(self, unit: Unit) -> RunRecord | None:

@@ -121,7 +121,7 @@ def _causal(source: ModelSource, folder: Path, compute: Compute, *, four_bits: b
 def _in_four_bits(compute: Compute) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -42,9 +42,17 @@ class PlanProgress:
         if not standing.at_work:
             return
         facts = [f"{one.unit.title}: {f'{one.run}, ' if one.run else ''}{one.doing}" for one in standing.at_work]
-        what = f"{len(standing.ended)} of {standing.total} trained"
+        what = f"{len(standing.ended)} of {standing.total} done"
         share = f"{100 * standing.fraction:.0f} %"
         self._area.progress(Standing(what, standing.fraction, aside=share, facts=tuple(facts), title="trainings"))
+
+    def after(self, before: Sequence[pool.Ended]) -> Callable[[pool.Standing], None]:
+        """The same for standings that do not count what had ended before."""
+
+        def told(standing: pool.Standing) -> None:
+            self(pool.Standing(standing.total + len(before), [*before, *standing.ended], standing.at_work))
+
+        return told
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
