@@ -104,7 +104,7 @@ def _causal(source: ModelSource, folder: Path, compute: Compute, *, four_bits: b
     from transformers import AutoModelForCausalLM
 
     hush()
-    more = _in_four_bits(compute) if four_bits else {}
+    more = _text_alone(source, folder) | (_in_four_bits(compute) if four_bits else {})
     with _plain_errors(source), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -116,6 +116,18 @@ def _causal(source: ModelSource, folder: Path, compute: Compute, *, four_bits: b
         if hasattr(layer, "support_avx512bf16_for_cpu"):  # packs weights anew on a CPU, from which none can be trained
             layer.support_avx512bf16_for_cpu = False
     return model
+
+
+def _text_alone(source: ModelSource, folder: Path) -> dict[str, Any]:
+    """Of a Gemma 3 that sees pictures (4B and larger), the part that reads and writes: what we train and talk to."""
+    from transformers import AutoConfig
+
+    with _plain_errors(source):
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.model_type != "gemma3":
+        return {}
+    renamed = {r"^(language_model\.model|model\.language_model)\.": "model.", r"^language_model\.lm_head": "lm_head"}
+    return {"config": config.get_text_config(), "key_mapping": renamed}
 
 
 def _in_four_bits(compute: Compute) -> dict[str, Any]:

@@ -69,6 +69,13 @@ def is_ready(name: str) -> bool:
     return Path(name).expanduser().is_dir()
 
 
+def is_fetched(name: str) -> bool:
+    """Whether a model of the hub lies in its cache on this machine, or `name` is a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return Path(name).expanduser().is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
 def _starter(name: str, on_stage: Stage) -> ModelSource:
     known = starters.STARTERS.get(name.removeprefix("starter/"))
     if known is None:

@@ -64,7 +64,9 @@ class Trainee(nn.Module):
         called = thawed or here().sharded
         self.decoder = None if called or not self._plain_head else decoder_of(causal)
         """Computes the layers in transformers' place, where it knows the model."""
-        if recipe is not None and recipe.checkpointing:
+        self.checkpointing = recipe is not None and recipe.checkpointing
+        """Whether layers keep what goes into them alone, and compute the rest again."""
+        if self.checkpointing:
             if self.decoder is not None:
                 self.decoder.checkpointing = True
             elif hasattr(causal, "activation_checkpointing_enable"):

@@ -24,6 +24,7 @@ from personatune.store.store import Store
 from tiny_models import build_gemma, small_talk
 
 ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.enable_socket, pytest.mark.filterwarnings("ignore")]  # Ray has its own ideas about both
 
 PLAN = """\
 personas = ["dot"]
