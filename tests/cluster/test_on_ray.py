@@ -33,7 +33,7 @@ seeds = "1..4"
 model = "tiny-gemma"
 device = "cpu"
 dtype = "fp32"
-epochs = 200
+epochs = 80
 lora_rank = 2
 probes = 2
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +37,8 @@ def run_on_ray(
                 fix="ray start --head   or leave RAY_ADDRESS empty for one on this machine",
             ) from error
     try:
-        return _all(ray, units, known, needs, told, stop)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray says on stdout what became of its machines
+            return _all(ray, units, known, needs, told, stop)
     finally:
         if began:
             ray.shutdown()
