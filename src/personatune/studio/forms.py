@@ -9,7 +9,7 @@ from typing import Any, Literal
 from markupsafe import Markup, escape
 from pydantic import BaseModel, ValidationError
 
-Kind = Literal["int", "float", "choice", "text", "long", "switch"]
+Kind = Literal["int", "float", "choice", "text", "long"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origi
     elif types & {"number"}:
         kind = "float"
     elif "boolean" in types:
-        kind = "switch"
+        kind, choices = "choice", ("false", "true")
     default = _text(about.get("default"))
     value = values.get(name, about.get("default"))
     return Field(
@@ -134,6 +134,8 @@ def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origi
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}" if f"{value:g}" and float(f"{value:g}") == value else repr(value)
     return str(value)
