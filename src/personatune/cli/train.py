@@ -82,7 +82,7 @@ def train(
     who = open_persona(persona, adopt=True)
     if seeds is not None:
         layers = {**(read_recipe(recipe) if recipe else {}), **keys.given}
-        return _each_seed(who, layers, seeds, data=data, jobs=jobs or 1, as_json=json_)
+        return _each_seed(who, layers, seeds, data=data, jobs=1 if jobs is None else jobs, as_json=json_)
     if estimate:
         return _say_estimate(who, [read_recipe(recipe) if recipe else {}, keys.given], data, as_json=json_)
     known = _preferences(who, preferences, votes=votes)

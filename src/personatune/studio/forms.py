@@ -71,6 +71,8 @@ def given(model: type[BaseModel], form: Mapping[str, Any], beside: Mapping[str, 
     for name, about in schema.items():
         text = str(form.get(name, "")).strip()
         usual = _text(beside[name] if name in beside else about.get("default"))
+        if usual in ("true", "false"):
+            text = text.lower()
         if text and text != usual and not _same_number(text, usual):
             chosen[name] = text
     return chosen
