@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def apply(*, offline: bool = False) -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    # It says that it could fetch quicker kernels from a hub, to everybody who has it installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def is_offline() -> bool:
