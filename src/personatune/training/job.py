@@ -185,7 +185,7 @@ def _fingerprint(recipe: Recipe, inputs: Inputs) -> str:
     begun_with = [inputs.parent.identity] if inputs.parent else []
     begun_with += [inputs.preferences.version] if inputs.preferences else []
     return files.content_hash(
-        recipe.resolved().model_dump_json(exclude_none=True),
+        recipe.resolved().model_dump_json(exclude_none=True, exclude={"report_to"}),
         version_of(inputs.conversations),
         inputs.source.sha256,
         inputs.compute.device,
