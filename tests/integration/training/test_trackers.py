@@ -122,7 +122,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> type[Told]:
     monkeypatch.setitem(sys.modules, "trackio", module)
     import transformers.integrations as integrations
 
-    monkeypatch.setattr(integrations, "get_reporting_integration_callbacks", lambda _names: [Told])
+    monkeypatch.setattr(integrations, "get_reporting_integration_callbacks", lambda names: [Told for _ in names])
     monkeypatch.setattr(Told, "heard", [])
     monkeypatch.setattr(Told, "fails_at", "")
     return Told
