@@ -146,6 +146,9 @@ def _answer(hub: Hub, method: str, path: str, body: bytes, known: bool) -> Answe
         private = asked.get("private") is True or asked.get("visibility") == "private"
         hub.repos[name] = Repo(private, {".gitattributes": b"*.safetensors filter=lfs\n"})
         return _json({"url": f"{hub.address}/{name}", "name": name, "id": name})
+    if path == "/api/validate-yaml":
+        faults = _faults_of(json.loads(body)["content"])
+        return _json({"errors": faults, "warnings": []}, 400 if faults else 200)
     if found := re.fullmatch(r"/([^/]+/[^/]+?)\.git/info/lfs/objects/batch", path):
         return _batch(hub, json.loads(body))
     if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(.+))?", path):
@@ -163,6 +166,19 @@ def _answer(hub: Hub, method: str, path: str, body: bytes, known: bool) -> Answe
         headers = {"X-Repo-Commit": repo.sha, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
         return 200, content, {**headers, "Content-Length": str(len(content)), "Accept-Ranges": "none"}
     return _json({"error": f"nothing at {path}"}, 404)
+
+
+def _faults_of(card: str) -> list[dict[str, str]]:
+    """What the hub would say of a card's front matter: what it checks, as far as it says so."""
+    import yaml
+
+    about = yaml.safe_load(card.split("---\n")[1])
+    bases = about.get("base_model", [])
+    bases = bases if isinstance(bases, list) else [bases]
+    faults = [f"base_model {base!r} is no model id" for base in bases if not re.fullmatch(r"[\w.-]+/[\w.-]+", base)]
+    if not isinstance(about.get("license"), str):
+        faults.append("there is no license")
+    return [{"message": fault} for fault in faults]
 
 
 def _batch(hub: Hub, asked: dict[str, Any]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from personatune.store.of_persona import open_store
 HERE = 'MODEL = "."  # this folder'
 """The line of the snippet that says where the model is; an upload puts its own name there."""
 _RECIPE = ("method", "epochs", "learning_rate", "schedule", "batch_size", "lora_rank", "lora_alpha", "heldout", "seed")
+_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _GEMMA = "Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms"
 
 
@@ -33,10 +35,11 @@ def text(work: Work, target: Target, parity: Mapping[str, Any] | None) -> str:
     """The card as Markdown, with the front matter that Hugging Face reads."""
     models = list(dict.fromkeys(base_of(one) for one in work.everyone))
     licences = list(dict.fromkeys(licence_of(one) for one in work.everyone))
+    known = [name for name in models if _ON_HUB.fullmatch(name)]  # the hub refuses a card that names others
     parts = [
         "---",
         f"license: {licences[0] if len(licences) == 1 else 'other'}",
-        f"base_model: {json.dumps(models[0] if len(models) == 1 else models, ensure_ascii=False)}",
+        *([f"base_model: {json.dumps(known[0] if len(known) == 1 else known)}"] if known else []),
         *(["library_name: transformers"] if target.name == "hf" else []),
         "pipeline_tag: text-generation",
         "tags:",

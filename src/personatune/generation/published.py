@@ -73,7 +73,7 @@ def persona_of(which: str) -> Persona:
     """A persona to talk with when none is named: it stands in the cache folder, and is called what the export says."""
     model = id_of(which)
     said = about(which)
-    folder = settings.cache_folder() / "hub" / model.replace("/", "--")
+    folder = settings.cache_folder() / "hub" / model
     if not (folder / PERSONA_FILE).is_file():
         name, greeting = said.get("character"), said.get("greeting")
         title = name if isinstance(name, str) and 0 < len(name) <= 100 else model.partition("/")[2]
