@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from personatune.data.normalise import normalised
 from personatune.errors import DataError, ResourceError, UsageError
 from personatune.evaluation.signals import signals_for
 from personatune.evaluation.signals.breaks_character import BreaksCharacter
+from personatune.evaluation.signals.signal import Signal
+from personatune.evaluation.signals.turn_leak import TurnLeak
 from personatune.evaluation.suite import load_suite
 from personatune.generation.drafting import Topic, Writer, read_answer
 from personatune.generation.engine import Engine, Request, Sample
@@ -253,13 +256,19 @@ class _Judge:
 
     def __init__(self, persona: Persona, rows: Sequence[Conversation], known: Sequence[Draft]) -> None:
         self._tests = _tests(persona)
-        self._signals = signals_for(rows)
+        self._rows = rows
+        self._turn_leak = TurnLeak(rows, persona.character.name)
         self._own_markup = any(_MARKUP.search(reply) for row in rows for reply in row.replies)
         self._prompts = {normalised(prompt) for row in rows for prompt in row.prompts[:1]}
         self._replies = list(dict.fromkeys(normalised(reply) for row in rows for reply in row.replies))
         self._drafted: list[str] = []
         for one in known:
             self.learn(one.conversation)
+
+    @cached_property
+    def _signals(self) -> tuple[Signal, ...]:
+        """All that need no second model; calibrating them takes a while, which no decision of the author waits for."""
+        return signals_for(self._rows)
 
     def learn(self, row: Conversation) -> None:
         """Another draft that later ones should not repeat."""
@@ -293,9 +302,9 @@ class _Judge:
         if leaks := suite_leaks([("draft", row)], self._tests):
             cases = ", ".join(re.findall(r"suite case '([^']+)'", " ".join(leaks[0].places))[:3])
             return f"it is a test prompt of the suite, or nearly one ({cases})"
-        return self._heard(row, [one for one in self._signals if one.name == "turn_leak"])
+        return self._heard(row, [self._turn_leak])
 
-    def _heard(self, row: Conversation, signals: Sequence[Any]) -> str:
+    def _heard(self, row: Conversation, signals: Sequence[Signal]) -> str:
         for place, message in enumerate(row.messages):
             if message.role != "assistant":
                 continue
