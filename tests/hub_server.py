@@ -1,7 +1,7 @@
 """Stands in for Hugging Face's hub on this machine: as much of its HTTP API as exports and downloads ask for.
 
 Made after huggingface_hub 2.4 (whoami-v2, repos/create, models, tree, preupload, LFS batch, basic transfer, commit,
-resolve). Xet, which the real hub prefers for large files, is not spoken: set HF_HUB_DISABLE_XET=1.
+resolve). Xet, which the real hub prefers for large files, is not spoken.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 TOKEN = "hf_of_the_test"
 
@@ -46,18 +49,18 @@ class Hub:
         self.puts = 0
         self.refuse: Callable[[str, str], tuple[int, dict[str, Any]] | None] = lambda _method, _path: None
 
-    def environment(self, folder: str, token: str | None = TOKEN) -> dict[str, str]:
-        """What a process needs to ask this and nothing else."""
-        known = {"HF_TOKEN": token} if token else {"HF_TOKEN": ""}
-        return {
-            "HF_ENDPOINT": self.address,
-            "HF_HOME": folder,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "",
-            "TRANSFORMERS_OFFLINE": "",
-            "HF_HUB_ETAG_TIMEOUT": "5",
-            **known,
-        }
+    def is_asked(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
+        """From here on this is the hub and `folder` its cache, as HF_ENDPOINT and HF_HOME would have it elsewhere."""
+        from huggingface_hub import constants
+
+        patch.setattr(constants, "ENDPOINT", self.address)
+        patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "PERSONATUNE_OFFLINE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_TOKEN", TOKEN)
 
 
 Answer = tuple[int, bytes, dict[str, str]]

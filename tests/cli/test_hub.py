@@ -1,52 +1,70 @@
-"""Exports on the hub and back, against a stand-in for it: what is sent, who may see it, and what is refused.
-
-huggingface_hub reads its address when it is imported, so commands run in processes of their own.
-"""
+"""Exports on the hub and back, against a stand-in for it: what is sent, who may see it, and what is refused."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from commands import Outcome, assert_clear, in_subprocess
+from commands import Outcome, Run, assert_clear, contents
 
 from hub_server import Hub, Repo, serving_hub
+from personatune import cli as command_line
+from personatune.generation import published
 
 pytestmark = pytest.mark.enable_socket
 
 
+@pytest.fixture(scope="module")
+def exported_once(dot_trained_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained persona with its hf export, and the cache that goes with it; only to be copied."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copytree(dot_trained_once, folder / "dot")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERSONATUNE_HOME", str(folder / "cache"))
+        assert command_line.run(["export", f"{folder / 'dot'}@r1", "--to", "hf"]) == 0
+    return folder
+
+
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(exported_once: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty hub, and a persona that is exported already."""
+    shutil.copytree(exported_once, place, dirs_exist_ok=True)
+    monkeypatch.setenv("PERSONATUNE_HOME", str(place / "cache"))
+    published._fetched.cache_clear()
     with serving_hub() as found:
+        found.is_asked(monkeypatch, place / "hf")
         yield found
-
-
-class Commands:
-    """The command, with the hub of the test as the only one."""
-
-    def __init__(self, place: Path, hub: Hub) -> None:
-        self.place, self.hub = place, hub
-
-    def __call__(self, *words: str, text: str = "", token: str | None = "hf_of_the_test", **env: str) -> Outcome:
-        known = self.hub.environment(str(self.place / "hf"), token)
-        more = {"PERSONATUNE_HOME": str(self.place / "cache"), **known, **env}
-        return in_subprocess(*words, cwd=self.place, text=text, env=more)
+    published._fetched.cache_clear()
 
 
 @pytest.fixture
-def command(place: Path, trained: Path, hub: Hub) -> Commands:
-    return Commands(place, hub)
+def command(hub: Hub, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, with what is typed."""
+
+    def call(*words: str | Path, text: str = "") -> Outcome:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return run(*words)
+
+    return call
 
 
-def test_an_export_goes_to_the_hub_privately_and_comes_back(command: Commands, hub: Hub, place: Path) -> None:
+@pytest.fixture
+def uploaded(command: Run) -> Run:
+    assert command("export", "dot@r1", "--to", "hub:dot-again").code == 0
+    return command
+
+
+def test_an_export_goes_to_the_hub_privately_and_comes_back(command: Run, hub: Hub, place: Path) -> None:
     outcome = command("export", "dot@r1", "--to", "hub:dot-again", "--json")
     made = outcome.json
+    assert not made["new"]  # the same files as --to hf
 
     assert made["hub"]["repo"] == "somebody/dot-again" and made["hub"]["public"] is False, outcome.err
     repo = hub.repos["somebody/dot-again"]
@@ -76,9 +94,7 @@ def test_an_export_goes_to_the_hub_privately_and_comes_back(command: Commands, h
     assert any(path.name == "persona.toml" for path in kept)
 
 
-def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(
-    command: Commands, hub: Hub, place: Path
-) -> None:
+def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(command: Run, hub: Hub, place: Path) -> None:
     assert command("export", "dot@r1", "--to", "hub:dot-again").code == 0
     compared = command(
         "compare", "dot@r1", "dot@hub:somebody/dot-again", "--prompt", "Hello there.", "--samples", "1",
@@ -90,7 +106,7 @@ def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(
     assert set(by_name) == {"dot@r1", "dot@hub:somebody/dot-again"}
     assert by_name["dot@r1"]["parameters"] == by_name["dot@hub:somebody/dot-again"]["parameters"]
 
-    trained = command(
+    trained = uploaded(
         "train",
         "dot",
         "--model",
@@ -105,10 +121,10 @@ def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(
     )
     assert trained.code == 0, trained.err
     assert trained.json["model"]["id"] == "somebody/dot-again"
-    assert_clear(command("export", "dot@hub:somebody/dot-again", "--to", "gguf"), "on the hub")
+    assert_clear(uploaded("export", "dot@hub:somebody/dot-again", "--to", "gguf"), "on the hub")
 
 
-def test_everybody_may_see_it_only_after_a_yes(command: Commands, hub: Hub) -> None:
+def test_everybody_may_see_it_only_after_a_yes(command: Run, hub: Hub) -> None:
     assert_clear(command("export", "dot@r1", "--to", "hub:open", "--public"), "everybody", "--yes")
     assert hub.repos == {}
     assert command("export", "dot@r1", "--to", "hub:open", "--public", "--yes").code == 0
@@ -119,20 +135,30 @@ def test_everybody_may_see_it_only_after_a_yes(command: Commands, hub: Hub) -> N
     assert_clear(command("export", "dot@r1", "--to", "hub:open", "--public", "--yes"), "private")
 
 
-def test_what_cannot_be_sent_is_said_before_anything_slow(command: Commands, hub: Hub, place: Path) -> None:
+def test_what_cannot_be_sent_is_said_before_anything_slow(
+    command: Run, hub: Hub, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.repos["somebody/other"] = Repo(True, {"model.safetensors": b"another's"})
+    before = contents(place / "dot")
     words = ("export", "dot@r1", "--to")
-    assert_clear(command(*words, "hub:dot", token=None), "no token", "hf auth login")
-    assert_clear(command(*words, "hub:dot", token="hf_wrong"), "HTTP 401", "hf auth login")
-    assert_clear(command(*words, "hub:dot", "--offline"), "--offline")
     assert_clear(command(*words, "hub:other"), "another model")
-    hub.refuse = lambda _method, path: (503, {"error": "down"}) if path == "/api/whoami-v2" else None
-    assert_clear(command(*words, "hub:dot"), "asking who you are")
-    assert not (place / "dot" / "exports").exists()
-    assert hub.puts == 0 and set(hub.repos) == {"somebody/other"}
+    assert_clear(command(*words, "hub:not a name"), "hub:OWNER/NAME")
+    assert_clear(command(*words, "hf", "--public"), "--to hub:NAME")
+    assert_clear(command(*words, "nowhere"), "nowhere")
+    hub.refuse = lambda _method, path: (500, {"error": "down"}) if path == "/api/whoami-v2" else None
+    assert_clear(command(*words, "hub:dot"), "asking who you are", "HTTP 500")
+    hub.refuse = lambda _method, _path: None
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert_clear(command(*words, "hub:dot"), "hf auth login")
+    monkeypatch.delenv("HF_TOKEN")
+    assert_clear(command(*words, "hub:dot"), "no token", "hf auth login")
+    asked = len(hub.asked)
+    assert_clear(command(*words, "hub:dot", "--offline"), "--offline")
+    assert (len(hub.asked), hub.puts, set(hub.repos)) == (asked, 0, {"somebody/other"})
+    assert contents(place / "dot") == before
 
 
-def test_an_upload_that_breaks_off_goes_on_with_the_same_command(command: Commands, hub: Hub) -> None:
+def test_an_upload_that_breaks_off_goes_on_with_the_same_command(command: Run, hub: Hub) -> None:
     hub.refuse = lambda _method, path: (403, {"error": "storage is full"}) if "/commit/" in path else None
     broken = command("export", "dot@r1", "--to", "hub:dot")
     assert_clear(broken, "writing the commit", "403")
@@ -143,15 +169,26 @@ def test_an_upload_that_breaks_off_goes_on_with_the_same_command(command: Comman
     assert hub.puts == sent and len(hub.repos["somebody/dot"].commits) == 1
 
 
-def test_a_model_that_is_not_there_is_said(command: Commands) -> None:
+def test_a_model_that_is_not_there_is_said(command: Run) -> None:
     assert_clear(command("chat", "hub:somebody/nothing"), "somebody/nothing")
     assert_clear(command("chat", "dot@hub:nonsense"), "hub:OWNER/NAME")
     assert_clear(command("chat", "hub:somebody/nothing", "--offline"), "--offline")
 
 
-def test_the_snippet_on_the_card_makes_a_reply(command: Commands, place: Path) -> None:
-    made: dict[str, Any] = command("export", "dot@r1", "--to", "hf", "--json").json
-    folder = place / made["folder"]
-    (block,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_card_says_what_the_record_knows_and_its_snippet_makes_a_reply(command: Run, place: Path) -> None:
+    asked = ("evaluate", "dot@r1", "--samples", "1", "--device", "cpu", "--skip-general")
+    assert command(*asked).code == 0
+    assert command("export", "dot@r1", "--to", "hf", "--examples", "2").code == 0
+    card = (place / "dot" / "exports" / "r1-hf" / "README.md").read_text("utf-8")
+
+    assert "| finished | " in card and " %" in card and "3 replies to the prompts" in card
+    assert "Nobody has judged this run blind yet." in card and "Gemma Terms of Use" in card
+    rows = [json.loads(line) for line in (place / "dot" / "train.jsonl").read_text("utf-8").splitlines()]
+    shown = [row for row in rows if f"**Dot:** {row['messages'][-1]['content']}" in card]
+    assert len(shown) == 2
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    folder = place / "dot" / "exports" / "r1-hf"
     done = subprocess.run([sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    assert command("export", "dot@r1", "--to", "hf").code == 0
+    assert "**Dot:**" not in (folder / "README.md").read_text("utf-8")

@@ -187,9 +187,7 @@ def _how_to_run(work: Work, target: Target) -> Iterator[str]:
             "With llama.cpp (`-cnv` talks, the chat template is in the file):",
             "",
             "```sh",
-            f"llama-cli -m model-{work.quantization}_0.gguf -cnv"
-            if work.quantization == "q8"
-            else "llama-cli -m *.gguf -cnv",
+            "llama-cli -m *.gguf -cnv",
             "```",
             "",
         )

@@ -152,6 +152,7 @@ def _hub(name: str, on_stage: Stage) -> ModelSource:
                 "NOTICE*",
             ],
             local_files_only=settings.is_offline(),
+            endpoint=constants.ENDPOINT,
             tqdm_class=_bar_of(on_stage),
         )
     except errors.GatedRepoError as error:
