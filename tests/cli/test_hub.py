@@ -18,7 +18,10 @@ from hub_server import Hub, Repo, serving_hub
 from personatune import cli as command_line
 from personatune.generation import published
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [
+    pytest.mark.enable_socket,
+    pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning"),  # huggingface_hub's own, in its HTTP library
+]
 
 
 @pytest.fixture(scope="module")
