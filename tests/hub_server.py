@@ -53,6 +53,8 @@ class Hub:
         """From here on this is the hub and `folder` its cache, as HF_ENDPOINT and HF_HOME would have it elsewhere."""
         from huggingface_hub import constants
 
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, self.address)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         patch.setattr(constants, "ENDPOINT", self.address)
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
         patch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
