@@ -97,9 +97,8 @@ def test_an_export_goes_to_the_hub_privately_and_comes_back(command: Run, hub: H
     assert any(path.name == "persona.toml" for path in kept)
 
 
-def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(command: Run, hub: Hub, place: Path) -> None:
-    assert command("export", "dot@r1", "--to", "hub:dot-again").code == 0
-    compared = command(
+def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(uploaded: Run, place: Path) -> None:
+    compared = uploaded(
         "compare", "dot@r1", "dot@hub:somebody/dot-again", "--prompt", "Hello there.", "--samples", "1",
         "--max-new-tokens", "6", "--device", "cpu", "--json",
     )  # fmt: skip
