@@ -48,6 +48,7 @@ def resolve(name: str, on_stage: Stage = _silent) -> ModelSource:
     """
     if name.startswith("starter/"):
         return _starter(name, on_stage)
+    name = name.removeprefix("hub:")  # as exports and contestants are named
     path = Path(name).expanduser()
     if path.is_file():
         return _gguf(name, path, on_stage)
@@ -158,6 +159,7 @@ def _hub(name: str, on_stage: Stage) -> ModelSource:
                 "NOTICE*",
             ],
             local_files_only=settings.is_offline(),
+            endpoint=constants.ENDPOINT,
             tqdm_class=_bar_of(on_stage),
         )
     except errors.GatedRepoError as error:

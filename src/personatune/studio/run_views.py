@@ -94,6 +94,8 @@ def told(view: RunView) -> list[str]:
         said.append(f"It learned from {counted(learn, 'conversation')} of {file}; {held:,} were held out.")
     elif rows is not None:
         said.append(f"It is to learn from {counted(rows, 'conversation')} of {file}.")
+    if drafted := _whole(flat.get("data.drafted.drafted")):
+        said.append(f"{counted(drafted, 'conversation')} of them a model drafted and the author accepted.")
     began = f"It went on from {view.parent}" if view.parent else f"It began with {flat.get('model.id')}"
     method = {
         "lora": "trained small adapters",

@@ -11,6 +11,7 @@ from typing import Any
 
 from personatune import files, manifest
 from personatune.conversation import Conversation, shared_system_prompt
+from personatune.data.drafts import drafted_in
 from personatune.data.fix import is_fix_of
 from personatune.data.load import to_jsonl
 from personatune.data.preferences import Preferences, learned_prompts
@@ -23,7 +24,7 @@ from personatune.store.store import Store
 from personatune.training.going_on import Parent
 from personatune.training.recipe import Recipe, write_recipe
 
-_NOT_WHAT_IS_LEARNED = {"checkpointing"}
+_NOT_WHAT_IS_LEARNED = {"checkpointing", "report_to"}
 """Recipe keys that another attempt may choose otherwise and still go on with the same run."""
 
 
@@ -97,7 +98,12 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
         "fingerprint": fingerprint,
         "parent": parent.name if parent else None,
-        "data": {"version": version, "file": inputs.named(persona), "rows": len(inputs.conversations)},
+        "data": {
+            "version": version,
+            "file": inputs.named(persona),
+            "rows": len(inputs.conversations),
+            **({"drafted": drafted} if (drafted := drafted_in(inputs.conversations)) else {}),
+        },
         "system_prompt": shared_system_prompt(inputs.conversations),
         "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
         "model": {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from personatune import files
 from personatune.errors import RecipeError
@@ -19,6 +19,9 @@ _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
     "full": {"learning_rate": 2e-5},
     "dpo": {"learning_rate": 5e-5, "beta": 0.1},
 }
+TENSORBOARD = "tensorboard"
+TRACKERS = (TENSORBOARD, "mlflow", "trackio", "wandb")
+"""Where figures may go beside metrics.jsonl."""
 DPO_LEARNING_RATE_OF_FULL = 2e-6
 """What dpo takes where it goes on from whole weights: every layer moves at once."""
 
@@ -77,6 +80,18 @@ class Recipe(BaseModel):
     """Where to compute; `auto` takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """The number format of frozen weights and activations; `auto` takes bf16 where the hardware is quick in it."""
+    report_to: str = TENSORBOARD
+    """Where the figures of each step go too: tensorboard, mlflow, trackio, wandb, with commas between; or none."""
+
+    @field_validator("report_to")
+    @classmethod
+    def _known_trackers(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in (*TRACKERS, "none")]:
+            raise ValueError(f"there is no tracker {unknown[0]!r}; known: {', '.join(TRACKERS)}, or none")
+        if "none" in names and len(names) > 1:
+            raise ValueError("none stands alone")
+        return ",".join(dict.fromkeys(names)) or "none"
 
     def resolved(self) -> Recipe:
         """The recipe with its method's defaults filled in."""

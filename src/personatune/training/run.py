@@ -25,7 +25,7 @@ from personatune.models.device import choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
-from personatune.training import events, going_on
+from personatune.training import events, going_on, trackers
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.live import LiveFile
 from personatune.training.preference_rows import refuse_unfit, refuse_unsound_pairs
@@ -88,6 +88,7 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     processes = here()
     refuse_unfit(recipe, options.parent, options.preferences)
     refuse_what_they_cannot(recipe, processes)
+    trackers.require(recipe.report_to)
     conversations = load(options.data or persona.train_file)
     refuse_unsound(conversations, options.data or persona.folder)
     refuse_unsound_pairs(options.preferences)
@@ -288,7 +289,8 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     # What was trained before a pause counts too; steps that a crash lost do not.
     begun = time.monotonic() - (job.manifest.get("seconds", {}).get("train", 0.0) if done else 0.0)
     if done < plan.steps:
-        the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with reporter.trackers.recording():
+            the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = int(the_trainer.state.global_step)
     reporter.close()
     nll_before = job.manifest["heldout"]["nll_before"] = reporter.nll_before

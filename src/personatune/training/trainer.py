@@ -25,7 +25,6 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from personatune import files
@@ -34,9 +33,10 @@ from personatune.errors import RunError
 from personatune.models import device, memory
 from personatune.training.batches import Plan, Share, share
 from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole, read_metrics
-from personatune.training.events import Listener, Measured, Stepped
+from personatune.training.events import Listener, Measured, Note, Stepped
 from personatune.training.processes import here
-from personatune.training.recipe import Recipe
+from personatune.training.recipe import TENSORBOARD, Recipe
+from personatune.training.trackers import Trackers
 from personatune.training.trainee import Trainee, collate
 
 CHECKPOINT_SECONDS = 20.0
@@ -177,9 +177,10 @@ class Reporter(TrainerCallback):
         self._w, self._trainee = watch, trainee
         self._metrics = watch.folder / METRICS
         self._processes = here()
-        self._board = None
-        if self._processes.first:
-            self._board = SummaryWriter(str(watch.folder / "tensorboard"), purge_step=watch.steps_done)
+        first = self._processes.first
+        self._board = _board(watch) if first else None
+        self.trackers: Any = Trackers(watch.recipe.report_to if first else "", watch.folder, watch.listen)
+        """Told by the Trainer as this is."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
         self._started = self._last_save = time.monotonic()
         self._save_cost = 0.0
@@ -262,12 +263,14 @@ class Reporter(TrainerCallback):
         epoch = round(step * w.recipe.epochs / w.plan.steps, 3)
         if also := w.also():
             self._write(step=step, epoch=epoch, **also)
+            self.trackers.measured(also)
         if not w.heldout:
             return
         nll = self._trainee.nll(w.heldout)
         keeping = w.recipe.keep == "heldout"
         best = bool(self._processes.tell(self._is_best(nll) if self._processes.first else None))
         self._write(step=step, epoch=epoch, heldout_nll=nll)
+        self.trackers.measured({"heldout_nll": nll})
         if best and keeping:
             keep_best(self._trainee, w.folder, step=step, epoch=epoch, nll=nll)
         w.listen(Measured(step=step, epoch=epoch, nll=nll, best=best))
@@ -284,17 +287,32 @@ class Reporter(TrainerCallback):
         return nll < min((m["heldout_nll"] for m in read_metrics(folder) if "heldout_nll" in m), default=math.inf)
 
     def _write(self, step: int, **values: float) -> None:
-        if self._board is None:
+        if not self._processes.first:
             return
         files.append_line(self._metrics, json.dumps({"step": step, **values}))
-        for name, value in values.items():
+        for name, value in values.items() if self._board is not None else ():
             if name != "epoch":
                 self._board.add_scalar(name, value, step)
 
 
+def _board(watch: Watch) -> Any:
+    """TensorBoard's writer into the run's folder; None where it is not wanted or not installed."""
+    if TENSORBOARD not in watch.recipe.report_to.split(","):
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        watch.listen(Note("no figures for TensorBoard, which is not installed: python -m pip install tensorboard"))
+        return None
+    return SummaryWriter(str(watch.folder / TENSORBOARD), purge_step=watch.steps_done)
+
+
 def argument_values(folder: Path, recipe: Recipe, plan: Plan, kind: str) -> dict[str, Any]:
     """Our recipe in the Trainer's words."""
+    persona = folder.resolve().parent.parent.name
     return {
+        "run_name": f"{persona}@{folder.name}",
+        "project": persona,
         "output_dir": str(folder / "checkpoints"),
         "per_device_train_batch_size": 1,  # an item of our data set is a whole batch
         "gradient_accumulation_steps": recipe.accumulate,
@@ -343,7 +361,7 @@ def build(
         args=TrainingArguments(**values),
         train_dataset=PlannedBatches(mine, rendered, device.pad_to(kind)),
         data_collator=first_item,
-        callbacks=[reporter],
+        callbacks=[reporter, reporter.trackers],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.model_accepts_loss_kwargs = True  # we divide by the labelled tokens of the whole step ourselves
