@@ -19,6 +19,7 @@ from watching import AXE, Watched
 from personatune import cli
 from personatune import persona as personas
 from personatune.data.load import to_jsonl
+from personatune.export import pieces
 from tiny_models import small_talk
 
 pytest.importorskip("personatune.export.web")
@@ -79,6 +80,7 @@ def exported_once(tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) ->
     described.write_text(described.read_text("utf-8") + LOOK, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERSONATUNE_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(pieces, "PIECE", 60_000)  # so that its model files are in pieces, as those of a real one are
         train = ["train", str(dot), "--model", str(tiny_gemma), "--device", "cpu", "--dtype", "fp32"]
         assert cli.run([*train, "--epochs", "1", "--probes", "1", "--lora-rank", "2"]) == 0
         assert cli.run(["export", f"{dot}@r1", "--to", "web"]) == 0
