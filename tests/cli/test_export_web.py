@@ -130,6 +130,9 @@ def assert_lawful(folder: Path) -> dict[str, Any]:
             assert test["prompt_ids"]
             assert 1 <= len(test["greedy_ids"]) <= 16
             assert all(0 <= token < one["vocabulary"]["size"] for token in (*test["prompt_ids"], *test["greedy_ids"]))
+        told = {int(token) for token in one["engines"]["wllama"]["stop_logits"]}
+        assert told, "the token that ends a turn stands in every prompt"
+        assert told == set(one["stop_ids"]) & set(one["engines"]["wllama"]["self_test"]["prompt_ids"])
     for path in paths:
         assert (folder / path).is_file(), path
         assert re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", path), path

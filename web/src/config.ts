@@ -20,12 +20,17 @@ export interface SelfTest {
   readonly greedyIds: readonly number[];
 }
 
-export interface WllamaFiles {
+interface ModelFiles {
   readonly files: readonly FileEntry[];
   readonly selfTest: SelfTest;
 }
 
-export interface TransformersFiles extends WllamaFiles {
+export interface WllamaFiles extends ModelFiles {
+  /** How sure the model is of each stop token that stands in prompts too, where a reply ends with it. */
+  readonly stopLogits: readonly (readonly [id: number, logit: number])[];
+}
+
+export interface TransformersFiles extends ModelFiles {
   readonly folder: string;
   readonly dtype: string;
 }
@@ -130,7 +135,7 @@ function readCharacter(one: Reader): Character {
       text: test.text("text"),
     },
     engines: {
-      wllama: wllama && { files: wllama.files("files"), selfTest: readSelfTest(wllama) },
+      wllama: wllama && { files: wllama.files("files"), selfTest: readSelfTest(wllama), stopLogits: readStopLogits(wllama) },
       transformers: transformers && {
         files: transformers.files("files"),
         selfTest: readSelfTest(transformers),
@@ -144,6 +149,12 @@ function readCharacter(one: Reader): Character {
 function readSelfTest(engine: Reader): SelfTest {
   const test = engine.object("self_test");
   return { prompt: test.text("prompt"), promptIds: test.ids("prompt_ids"), greedyIds: test.ids("greedy_ids") };
+}
+
+/** None in a page of before they were told. */
+function readStopLogits(engine: Reader): [number, number][] {
+  const told = engine.objectOrNull("stop_logits");
+  return (told?.keys() ?? []).map((id) => [Number(id), told?.number(id, -1e4, 1e4) ?? 0]);
 }
 
 function readParameters(one: Reader): Parameters {
@@ -189,6 +200,10 @@ class Reader {
 
   at(key: string): string {
     return this.place === "page.json" ? key : `${this.place}.${key}`;
+  }
+
+  keys(): string[] {
+    return Object.keys(this.values);
   }
 
   text(key: string): string {

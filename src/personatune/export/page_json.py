@@ -138,6 +138,7 @@ def character(work: Work, name: str, folder: Path, tests: Mapping[str, SelfTest]
         "wllama": {
             "files": _files(folder, [f"{home}/{path.name}" for path in sorted((folder / home).glob("*.gguf"))]),
             "self_test": tests["wllama"].as_dict(),
+            "stop_logits": {str(token): logit for token, logit in tests["wllama"].stop_logits.items()},
         },
         "transformers": {
             "folder": f"{home}/onnx",
