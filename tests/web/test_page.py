@@ -306,7 +306,8 @@ def test_a_download_that_stopped_goes_on_with_the_piece_that_it_was_at(watched: 
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_label("Say something to Dot")).to_be_visible(timeout=60_000)
     asked = [path.rpartition("/")[2] for path in host.asked if ".gguf" in path]
-    assert asked == [f"model-q8_0.gguf.part00{number}" for number in (1, 2, 3, 3)]
+    assert asked[:3] == [f"model-q8_0.gguf.part00{number}" for number in (1, 2, 3)]
+    assert set(asked[3:]) == {"model-q8_0.gguf.part003"}
     say(page, "Hello")
 
 
