@@ -366,13 +366,20 @@ def _compared_with(
     first.close()  # it is there; the run is asked before, so that both are never in memory together
     texts = texts_for(work.persona, work.run, work.params)
     kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
-    measured = measure(lambda: _in_torch(work), texts, kept, _part(on_stage, 0.0, 0.46))
+    asked = 0.0  # the share of the time that it takes to ask the run: none where what it said is kept
+
+    def hear(what: str, share: float) -> None:
+        nonlocal asked
+        asked = 0.42
+        on_stage(what, asked * share)
+
+    measured = measure(lambda: _in_torch(work), texts, kept, hear)
     for at, reader in enumerate(readers):
         candidate = reader.open()
         if candidate is None:
             continue
         try:
-            share = (0.46 + 0.54 * at / len(readers), 0.46 + 0.54 * (at + 1) / len(readers))
+            share = (asked + (1 - asked) * at / len(readers), asked + (1 - asked) * (at + 1) / len(readers))
             heard = _named(_part(on_stage, *share), reader.name)
             yield reader.name, compare(measured, candidate, target.limits[work.quantization], heard)
         finally:
