@@ -178,7 +178,7 @@ class Reporter(TrainerCallback):
         self._metrics = watch.folder / METRICS
         self._processes = here()
         first = self._processes.first
-        self._board = _board(watch) if first else None
+        self._board: Any = _board(watch) if first else None
         self.trackers: Any = Trackers(watch.recipe.report_to if first else "", watch.folder, watch.listen)
         """Told by the Trainer as this is."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
