@@ -19,8 +19,8 @@ from commands import COMMAND, QUICK, Run, assert_clear, contents, make_dot
 from test_broken_machine import IN_OWN_MOUNTS, needs_mounts
 
 from personatune import cli as command_line
+from personatune.export import asked, gguf, llama_cpp, merged, parity
 from personatune.export import export as exporting
-from personatune.export import gguf, llama_cpp, merged, parity
 
 pytest.importorskip("xllamacpp")
 LOAD_ALONE = """
@@ -338,6 +338,70 @@ def test_what_was_half_written_does_not_stay(trained: Path, run: Run, monkeypatc
 
     assert_clear(run("export", "dot@r1", "--to", "gguf"), "the disk is full", "free some space")
     assert [path.name for path in (trained / "exports").iterdir()] == [".r1-gguf.lock"]
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder that no other test has filled."""
+    monkeypatch.setenv("PERSONATUNE_HOME", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def test_what_the_run_said_is_asked_once_and_again_when_it_is_damaged(
+    trained: Path, own_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    first = run("export", "dot@r1", "--to", "gguf", "--json")
+    (kept,) = own_home.glob("merged/*.measured.json")
+    scores = asked.scores_beside(kept)
+    assert scores.stat().st_size % (4 * 600) == 0
+
+    def never(*_: object) -> None:
+        raise AssertionError("the run was asked again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asked, "_measure", never)
+        second = run("export", "dot@r1", "--to", "gguf", "--quantization", "f16", "--json")
+    assert second.code == 0, second.err
+    for name in ("perplexity_run", "stopped_run", "positions", "long_tokens"):
+        assert second.json["parity"][name] == first.json["parity"][name]
+
+    for damage in (lambda: scores.write_bytes(scores.read_bytes()[:-4]), scores.unlink, lambda: kept.write_text("{")):
+        damage()
+        again = run("export", "dot@r1", "--to", "gguf", "--quantization", "f32", "--output", "again", "--json")
+        assert again.code == 0, again.err
+        assert again.json["parity"]["kl"] < 1e-5
+        shutil.rmtree(trained.parent / "again")
+
+
+def test_a_cache_disk_that_fills_up_while_the_run_is_asked(
+    trained: Path, own_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        for path in own_home.glob("merged/*"):
+            if path.is_dir():
+                asked._unfinished(asked.scores_beside(path.with_name(f"{path.name}.measured.json"))).write_bytes(b"x")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(own_home))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asked, "_keep_scores", fail)
+        assert_clear(run("export", "dot@r1", "--to", "gguf"), "the disk is full", "free some space")
+    assert not list(own_home.glob("merged/*.measured.*"))
+    assert run("export", "dot@r1", "--to", "gguf").code == 0
+
+
+def test_four_bits_go_ahead_with_their_loss_stated(trained: Path, run: Run):
+    outcome = run("export", "dot@r1", "--to", "gguf", "--quantization", "q4")
+
+    assert outcome.code == 0, outcome.err
+    assert "the loss is stated, and not limited" in outcome.out
+    assert "these weights lose something: divergence 0." in outcome.out
+    folder = trained / "exports" / "r1-gguf-q4"
+    about = json.loads((folder / "export.json").read_text("utf-8"))
+    assert about["parity"]["limits"] == {"kl": None, "perplexity": None, "greedy": False}
+    assert about["parity"]["texts_same"] == about["parity"]["texts"]
+    assert 0.001 < about["parity"]["kl"] < 1
+    assert any("these weights lose something" in note for note in about["notes"])
+    assert "these weights lose something" in (folder / "README.md").read_text("utf-8")
 
 
 def test_conversations_and_prompts_of_any_length_are_compared(dot: Path, tiny_gemma: Path, run: Run):

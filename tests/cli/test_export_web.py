@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from test_broken_machine import IN_OWN_MOUNTS, needs_mounts
 from personatune import cli as command_line
 from personatune.conversation import Message
 from personatune.data.render import prompt_text
-from personatune.export import built_page, llama_cpp, onnx, page_json, parity, web
+from personatune.export import built_page, llama_cpp, onnx, page_json, parity, pieces, web
 from personatune.export import export as exporting
 from personatune.export.onnx import OnnxModel
 from personatune.models.light_tokenizer import LightTokenizer
@@ -109,10 +110,17 @@ def assert_lawful(folder: Path) -> dict[str, Any]:
     """Every file that page.json lists is there with these bytes; nothing points outside the folder."""
     page = read(folder)
     assert page["schema"] == "personatune-page/1"
-    listed = [
+    named = [
         *(file for files in page["engine_files"].values() for file in files),
         *(file for one in page["characters"] for engine in one["engines"].values() for file in engine["files"]),
     ]
+    for file in named:
+        if parts := file.get("parts"):
+            assert not (folder / file["path"]).exists()
+            assert sum(part["bytes"] for part in parts) == file["bytes"]
+            joined = b"".join((folder / part["path"]).read_bytes() for part in parts)
+            assert hashlib.sha256(joined).hexdigest() == file["sha256"]
+    listed = [piece for file in named for piece in file.get("parts") or [file]]
     paths = [file["path"] for file in listed]
     for one in page["characters"]:
         paths += [one["template"], *([one["look"]["picture"]] if one["look"]["picture"] else [])]
@@ -345,6 +353,53 @@ def test_interrupted_while_comparing_it_goes_on_with_what_is_whole(
 
     assert outcome.code == 0, outcome.err
     assert compared == ["LlamaCpp", "OnnxModel", "OnnxModel"]
+    assert assert_lawful(place)["characters"][0]["parameters"]["temperature"] == 0.3
+    assert not list(exported.glob("exports/*.new")) + list(exported.glob("exports/*.old"))
+
+
+def test_big_files_are_in_pieces_that_every_host_takes(trained: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pieces, "PIECE", 50_000)
+    outcome = run("export", "dot@r1", "--to", "web")
+
+    assert outcome.code == 0, outcome.err
+    place = trained / "exports" / "r1-web"
+    (one,) = assert_lawful(place)["characters"]
+    home = place / "characters" / "dot"
+    assert sorted(path.name for path in home.glob("model*")) == [f"model-q8_0.gguf.part00{n}" for n in (1, 2, 3)]
+    assert all(path.stat().st_size <= 50_000 for path in home.rglob("*.part*"))
+    assert llama_cpp.LlamaCpp(pieces.whole(home / "model-q8_0.gguf", trained), context=256).size == 600
+    assert one["engines"]["transformers"]["files"]
+    assert run("export", "dot@r1", "--to", "web", "--json").json["new"] is False
+
+
+@pytest.mark.parametrize("broken", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+def test_stopped_while_cutting_it_goes_on_and_the_earlier_stays(
+    broken: BaseException, exported: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pieces, "PIECE", 50_000)
+    place = exported / "exports" / "r1-web"
+    before = contents(place)
+    assert run("use", "dot@r1", "--temperature", "0.3").code == 0
+    cut, done = pieces.cut, list[str]()
+
+    def stop_at_the_second(folder: Path, about: Any) -> None:
+        cut(folder, about)
+        if about.get("parts"):
+            done.append(about["path"])
+        if len(done) == 2:
+            raise broken
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(pieces, "cut", stop_at_the_second)
+        if isinstance(broken, OSError):
+            assert_clear(run("export", "dot@r1", "--to", "web"), "the disk is full", "free some space")
+        else:
+            with pytest.raises(SystemExit, match="130"):
+                run("export", "dot@r1", "--to", "web")
+    assert contents(place) == before
+
+    outcome = run("export", "dot@r1", "--to", "web")
+    assert outcome.code == 0, outcome.err
     assert assert_lawful(place)["characters"][0]["parameters"]["temperature"] == 0.3
     assert not list(exported.glob("exports/*.new")) + list(exported.glob("exports/*.old"))
 

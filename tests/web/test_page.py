@@ -19,12 +19,15 @@ from watching import AXE, Watched
 from personatune import cli
 from personatune import persona as personas
 from personatune.data.load import to_jsonl
+from personatune.export import pieces
 from tiny_models import small_talk
 
 pytest.importorskip("personatune.export.web")
 pytest.importorskip("xllamacpp")
 pytest.importorskip("onnxruntime")
 
+BIG = re.compile(r"\.(gguf|onnx|onnx_data|gz)(\.part\d+)?$")
+"""Files that nobody is to fetch twice, nor before they are asked for."""
 ENGINES = ("wllama", "transformers-wasm")
 SUITE = """\
 schema: persona-suite/v1
@@ -79,6 +82,7 @@ def exported_once(tiny_gemma: Path, tmp_path_factory: pytest.TempPathFactory) ->
     described.write_text(described.read_text("utf-8") + LOOK, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERSONATUNE_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(pieces, "PIECE", 60_000)  # so that its model files are in pieces, as those of a real one are
         train = ["train", str(dot), "--model", str(tiny_gemma), "--device", "cpu", "--dtype", "fp32"]
         assert cli.run([*train, "--epochs", "1", "--probes", "1", "--lora-rank", "2"]) == 0
         assert cli.run(["export", f"{dot}@r1", "--to", "web"]) == 0
@@ -128,7 +132,7 @@ def test_a_conversation_from_the_first_visit_to_one_without_a_network(
     page.goto(f"{host.origin}/?engine={engine}")
     button = page.get_by_role("button", name="Start")
     expect(button).to_contain_text(re.compile(r"download [\d.]+ MB"))
-    assert not [path for path in host.asked if path.endswith((".gguf", ".onnx", ".gz"))], "nothing before it is asked"
+    assert not [path for path in host.asked if BIG.search(path)], "nothing before it is asked"
     assert page.evaluate("crossOriginIsolated"), "a plain host, and threads all the same"
     button.click()
     expect(page.get_by_label("Say something to Dot")).to_be_visible(timeout=60_000)
@@ -220,7 +224,7 @@ def test_two_characters_keep_their_conversations_apart_and_share_what_is_the_sam
     page = watched.page
     start(page, host)
     first = say(page, "To the first")
-    fetched = len([path for path in host.asked if path.endswith((".gguf", ".gz"))])
+    fetched = len([path for path in host.asked if BIG.search(path)])
     page.get_by_label("Character").select_option("Dash")
     field = page.get_by_label("Say something to Dash")
     expect(field).to_be_visible(timeout=60_000)
@@ -230,9 +234,7 @@ def test_two_characters_keep_their_conversations_apart_and_share_what_is_the_sam
     field.fill("To the second")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Another reply")).to_be_visible(timeout=60_000)
-    assert len([path for path in host.asked if path.endswith((".gguf", ".gz"))]) == fetched, (
-        "the files are here already"
-    )
+    assert len([path for path in host.asked if BIG.search(path)]) == fetched, "the files are here already"
     page.reload()
     expect(page.locator(".turn.mine .words")).to_have_text(["To the second"], timeout=60_000)
     page.get_by_label("Character").select_option("Dot")
@@ -257,6 +259,17 @@ def test_everything_that_page_json_says_is_text(watched: Watched, host: Host) ->
     assert watched.page.locator("img").count() == 0
 
 
+def piece(page: Any) -> Any:
+    """The first piece of the file for llama.cpp."""
+    return page["characters"][0]["engines"]["wllama"]["files"][0]["parts"][0]
+
+
+def lengthen(page: Any) -> None:
+    """A piece and so the whole would be longer."""
+    piece(page)["bytes"] += 5
+    page["characters"][0]["engines"]["wllama"]["files"][0]["bytes"] += 5
+
+
 BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
     "another version": (lambda page: page.update(schema="personatune-page/9"), "description of its character"),
     "another template's text": (
@@ -264,22 +277,38 @@ BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
         "the way the character learned it",
     ),
     "another hash": (
-        lambda page: page["characters"][0]["engines"]["wllama"]["files"][0].update(sha256="0" * 64),
-        "not the one that was exported: model-q8_0.gguf",
+        lambda page: piece(page).update(sha256="0" * 64),
+        "not the one that was exported: model-q8_0.gguf.part001",
     ),
-    "another length": (
-        lambda page: page["characters"][0]["engines"]["wllama"]["files"][0].update(bytes=5),
-        "not the one that was exported: model-q8_0.gguf",
-    ),
-    "a file that is not there": (
-        lambda page: page["characters"][0]["engines"]["wllama"]["files"][0].update(path="characters/dot/gone.gguf"),
-        "is missing: gone.gguf",
+    "another length": (lengthen, "not the one that was exported: model-q8_0.gguf.part001"),
+    "pieces that are not the whole": (lambda page: piece(page).update(bytes=5), "description of its character"),
+    "a piece that is not there": (
+        lambda page: piece(page).update(path="characters/dot/gone.gguf.part001"),
+        "is missing: gone.gguf.part001",
     ),
     "another self-test": (
         lambda page: page["characters"][0]["engines"]["wllama"]["self_test"].update(greedy_ids=[7] * 9),
         "does not run as it should",
     ),
 }
+
+
+def test_a_download_that_stopped_goes_on_with_the_piece_that_it_was_at(watched: Watched, host: Host) -> None:
+    home = host.folder / "characters" / "dot"
+    third = home / "model-q8_0.gguf.part003"
+    third.rename(home / "aside")
+    page = watched.page
+    page.goto(f"{host.origin}/?engine=wllama")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("is missing: model-q8_0.gguf.part003")).to_be_visible(timeout=60_000)
+    (home / "aside").rename(third)
+    page.reload()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_label("Say something to Dot")).to_be_visible(timeout=60_000)
+    asked = [path.rpartition("/")[2] for path in host.asked if ".gguf" in path]
+    assert asked[:3] == [f"model-q8_0.gguf.part00{number}" for number in (1, 2, 3)]
+    assert set(asked[3:]) == {"model-q8_0.gguf.part003"}
+    say(page, "Hello")
 
 
 @pytest.mark.parametrize("how", BROKEN)

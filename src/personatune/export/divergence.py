@@ -84,13 +84,13 @@ def _compared(
 ) -> tuple[float, bool, tuple[float, float] | None]:
     """The divergence at one position, whether the likeliest token is the same, and both losses."""
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite makes figures that are over every limit
-        ours, theirs = run - run.max(), other - other.max()
-        chances = np.exp(ours)
-        mass = float(chances.sum(dtype=np.float64))
-        sizes = math.log(mass), float(np.log(np.exp(theirs).sum(dtype=np.float64)))
-        # The difference of the logits is small, so that nothing is lost by adding it up in fp32.
-        kl = float(np.dot(chances, ours - theirs)) / mass - sizes[0] + sizes[1]
+        ours, theirs = _log_softmax(run), _log_softmax(other)
+        kl = float(np.sum(np.exp(ours) * (ours - theirs)))
         same = bool(ours.argmax() == theirs.argmax())
-    if target is None:
-        return kl, same, None
-    return kl, same, (sizes[0] - float(ours[target]), sizes[1] - float(theirs[target]))
+    return kl, same, None if target is None else (-float(ours[target]), -float(theirs[target]))
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - float(logits.max())
+    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return found

@@ -105,7 +105,7 @@ def _onnx_of(work: Work, name: str) -> Callable[[Path, Stage], None]:
 def _pack(path: Path) -> None:
     """Write JSON without spaces, compressed; the same bytes every time."""
     said = json.dumps(json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
-    files.write_bytes(path.with_name(f"{path.name}.gz"), gzip.compress(said.encode("utf-8"), 9, mtime=0))
+    files.write_bytes(path.with_name(f"{path.name}.gz"), gzip.compress(said.encode("utf-8"), 7, mtime=0))
     path.unlink()
 
 
