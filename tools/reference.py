@@ -36,6 +36,7 @@ VARIABLES = {
     "PERSONATUNE_OFFLINE": "`1` does what `--offline` does, for all commands.",
     "PERSONATUNE_API_KEY": "The key for a server that wants one; written nowhere.",
     "PERSONATUNE_RESULT": "Set by the queue for its own jobs; leave it alone.",
+    "PERSONATUNE_SHARERS": "Set for trainings that run side by side: how many share the memory.",
     "VISUAL": "The editor that `personatune fix` opens.",
     "EDITOR": "The same, where there is no `VISUAL`.",
     "HF_HOME": "Where Hugging Face programs keep what they fetched.",

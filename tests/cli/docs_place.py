@@ -130,7 +130,7 @@ def _models(folder: Path, home: Path) -> None:
         known = starter.STARTERS[name]
         place = shutil.copytree(source, home / "models" / f"{name}-{known.sha256[:12]}")
         files.write_json(place / "personatune.json", {"gguf_sha256": known.sha256, "layout": 2})
-    for name in ("gemma-3-270m", "gemma-3-270m-it", "gemma-3-1b-it", "gemma-3-1b-pt"):
+    for name in ("gemma-3-270m", "gemma-3-270m-it", "gemma-3-12b-pt"):
         shutil.copytree(gemma, folder / "google" / name)  # a folder here is taken before the hub is asked
     shutil.copytree(gemma, folder / "home" / "models" / "my-model")
 
