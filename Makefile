@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEW_NODE := npm --version >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(Number(a * 100 + Number(b) < 2019))'
 
-.PHONY: demo test check browser screenshots install bench web web-check clean
+.PHONY: demo test check browser screenshots install bench ray-check web web-check clean
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -18,6 +18,8 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
 	$(BIN)/python -m pytest tests/model
+	@if $(BIN)/python -c "import ray" 2>/dev/null; then OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster; \
+	else echo "Ray is not installed: plans on a cluster were not tested; make ray-check does" >&2; fi
 	@if ! { $(NEW_NODE); } 2>/dev/null; then echo "no Node 20.19 or later here: the built page was not compared with web/" >&2; \
 	elif ! npm view vite version >/dev/null 2>&1; then echo "no npm packages here: the built page was not compared with web/" >&2; \
 	else $(MAKE) --no-print-directory web-check; fi
@@ -48,6 +50,11 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/engines.py
 
+## Install Ray, and run a plan on a cluster of two nodes, one of which is killed.
+ray-check: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
+
 ## Build the page of web exports, which lies built in the package. Needs Node 20.19 or later; nothing else here does.
 web: web/node_modules/.installed
 	cd web && npm run --silent types && npm test --silent && npm run --silent build
@@ -71,7 +78,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,onnx,starter,studio,dpo,gguf,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,onnx,starter,studio,dpo,gguf,qlora,dev]'
 	touch $@
 
 clean:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 JOB_RESULT = "PERSONATUNE_RESULT"
 """The environment variable that tells a command where to leave its exit code, when it is a job of the queue."""
+SHARERS = "PERSONATUNE_SHARERS"
+"""The environment variable that tells a training how many others run beside it on the same memory, itself included."""
+
+
+def sharers() -> int:
+    """How many trainings share the memory of the device."""
+    told = os.environ.get(SHARERS, "")
+    return max(1, int(told)) if told.isdigit() else 1
+
+
+def follows() -> bool:
+    """Whether a launcher (accelerate, torchrun) started this process beside a first one that speaks for all."""
+    return "MASTER_ADDR" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def cache_folder() -> Path:
@@ -34,6 +48,8 @@ def apply(*, offline: bool = False) -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    # It says that it could fetch quicker kernels from a hub, to everybody who has it installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def is_offline() -> bool:

@@ -14,7 +14,13 @@ each = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 
 
 def test_the_starting_points_are_there():
-    assert {path.stem for path in FILES} == {"default-lora", "english-32k", "full-270m", "quick-cpu", "small-memory"}
+    assert {path.stem for path in FILES} == {
+        "default-lora",
+        "english-32k",
+        "full-270m",
+        "quick-cpu",
+        "small-memory",
+    } | {f"gemma-3-{size}" for size in ("1b", "4b", "12b", "27b")}
 
 
 @each

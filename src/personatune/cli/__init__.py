@@ -19,6 +19,7 @@ VERBS = {
     "new": ("new", "make a persona folder: built in, from a conversations file, or from a few example rows"),
     "data": ("data", "import, check and export conversations; vary their lengths; compare two versions of them"),
     "train": ("train", "teach a model to talk like the persona; the same command continues after an interruption"),
+    "plan": ("plan", "train many: personas x recipes x seeds from one file, some at a time, or on a Ray cluster"),
     "chat": ("chat", "talk to a run (pip@r1), the untrained model (pip@base) or its prompted rival (pip@prompted)"),
     "evaluate": ("evaluate", "ask the suite's prompts, measure what can be measured, write an HTML report"),
     "sweep": ("sweep", "try generation parameters, keep every reply, see what moving each one does"),
@@ -82,6 +83,8 @@ def run(argv: list[str]) -> int:
         if "--debug" in argv:
             raise
         _forget_unwritten()
+        if settings.follows() and _is_said_by_the_first(error):
+            return 1
         return _explain(error, words[0])
 
 
@@ -159,6 +162,12 @@ def _explain(error: Exception, verb: str) -> int:
         f"  fix: please report it with the output of the same command and --debug"
     )
     return 70
+
+
+def _is_said_by_the_first(error: Exception) -> bool:
+    """Whether the first of several processes meets and says the same; or it has gone, and the others miss it."""
+    ours = isinstance(error, errors.PersonatuneError) or type(error).__module__.startswith("cyclopts")
+    return ours or "onnection" in str(error)
 
 
 def _forget_unwritten() -> None:

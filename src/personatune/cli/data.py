@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from personatune.cli import data_import
+from personatune.cli import data_import, drafts
 from personatune.cli.console import err, out, print_json
 
 app = App(
@@ -18,6 +18,8 @@ app = App(
 app.command(data_import.import_, name="import")
 app.command(data_import.export, name="export")
 app.command(data_import.undo, name="undo")
+app.command(drafts.draft, name="draft")
+app.command(drafts.review, name="drafts")
 
 
 @app.command
@@ -48,14 +50,15 @@ def check(
     from personatune.data.doctor import SuitePrompt, examine
     from personatune.data.load import load_lenient
 
-    path, prompts, wanted = Path(what), [], model
+    path, wanted = Path(what), model
+    prompts: list[SuitePrompt] = []
     if not path.is_file():
         persona = open_persona(what, adopt=True)
         path, wanted = persona.train_file, model or persona.character.training.get("model")
         if persona.suite_file.is_file():
             from personatune.evaluation.suite import load_suite
 
-            prompts = [SuitePrompt(id=case, text=text) for case, text in load_suite(persona.suite_file).prompts()]
+            prompts = load_suite(persona.suite_file).suite_prompts()
     loaded = load_lenient(path)
     examination = examine(
         loaded.conversations,

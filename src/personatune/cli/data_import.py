@@ -162,9 +162,10 @@ def export(
 
 
 def undo(persona: str, /, *, json_: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """Take back the latest change of a persona's train.jsonl that was made by an import or in the studio.
+    """Take back the latest change of a persona's train.jsonl that was made by an import, a draft or in the studio.
 
-    Give it again to take back the one before. What was changed otherwise since then is never overwritten.
+    A draft that was discarded comes back in the same way. Give it again to take back the one before. What was changed
+    otherwise since then is never overwritten.
 
     Parameters
     ----------
@@ -174,14 +175,14 @@ def undo(persona: str, /, *, json_: Annotated[bool, Parameter(name="--json", neg
         Print one JSON object.
     """
     from personatune.cli.references import open_persona
-    from personatune.data import journal
+    from personatune.data import drafts
 
     who = open_persona(persona)
-    entry = journal.undo(who.train_file)
+    undone = drafts.undo(who.folder, who.train_file)
     if json_:
-        print_json({"file": str(who.train_file), "undone": entry.what, "when": entry.when})
+        print_json({"file": str(who.train_file), "undone": undone.what, "when": undone.when})
     else:
-        out().print(f"taken back: {entry.what} ({entry.when})", markup=False, soft_wrap=True)
+        out().print(f"taken back: {undone.what} ({undone.when[:19]})", markup=False, soft_wrap=True)
 
 
 def _picture_or_not(suffix: str) -> bool | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
 from personatune.cli.comparing import Comparison, names_with_models, suite_of
-from personatune.cli.references import parse
+from personatune.cli.references import parse, stands_alone
 from personatune.cli.servers import with_model
 from personatune.data.load import load
 from personatune.errors import UsageError
@@ -33,7 +33,6 @@ from personatune.generation.contestants import (
 )
 from personatune.generation.record import record
 from personatune.generation.remembered import RememberedEngine
-from personatune.generation.remote.address import is_remote
 from personatune.generation.scripted import ScriptedEngine
 from personatune.persona import Persona
 from personatune.store.lineage import ancestors, without_samples
@@ -157,8 +156,8 @@ def _contestants(references: Sequence[str], key_name: str | None) -> tuple[Perso
         raise UsageError("name at least one contestant", fix="as in: personatune evaluate pip@base pip@r1")
     persona: Persona | None = None
     names: list[str] = []
-    for reference in sorted(references, key=is_remote):  # the persona is known first
-        if persona is not None and is_remote(reference):
+    for reference in sorted(references, key=stands_alone):  # the persona is known first
+        if persona is not None and stands_alone(reference):
             names.append(check(persona, with_model(reference, key_name)))
             continue
         found, which = parse(reference, adopt=True)

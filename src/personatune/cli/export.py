@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from personatune.errors import UsageError
+
+if TYPE_CHECKING:
+    from personatune.export.hub import Place
 
 LEAST = 256
 """Every byte needs a token."""
@@ -22,11 +25,14 @@ def export(
     run: str,
     /,
     *,
-    to: Literal["gguf", "ollama", "onnx", "web", "hf"],
+    to: str,
     quantization: str | None = None,
     vocab: str | None = None,
     with_: Annotated[tuple[str, ...], Parameter(name="--with", negative="")] = (),
     output: Path | None = None,
+    examples: int = 0,
+    public: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Write a run for other programs, as in: personatune export pip@r1 --to ollama.
@@ -41,7 +47,8 @@ def export(
         As in pip@r1; pip alone means its newest run.
     to
         gguf (llama.cpp and what is built on it), ollama (the same with a Modelfile), onnx (onnxruntime, and pages with
-        Transformers.js), web (a page that talks in any browser, with nothing behind it), hf (transformers).
+        Transformers.js), web (a page that talks in any browser, with nothing behind it), hf (transformers), or
+        hub:NAME: the same as hf, and then put on Hugging Face under that name, where only you see it.
     quantization
         How weights are kept. gguf and ollama: q8 unless told otherwise, or q4, f16, bf16, f32; onnx: q8, or
         f32; web: q8; hf: bf16, or f32.
@@ -52,22 +59,52 @@ def export(
         With --to web: another character for the same page, as in keeper@r2. Can be given more than once.
     output
         The folder to write; left out, one in exports/ of the persona's folder.
+    examples
+        How many conversations of the training data the card (README.md) shows; none unless you ask for some.
+    public
+        With --to hub:NAME: everybody may read it. Asked before anything is sent.
+    yes
+        With --public: do not ask.
     json_
         Print one JSON object: the export's manifest.
     """
     from personatune.cli.console import err, out, print_json
     from personatune.cli.references import parse
+    from personatune.cli.votes import votes_on
     from personatune.export import export as exporting
-    from personatune.terminal.export_report import ExportProgress, print_export
+    from personatune.export.target import Told
+    from personatune.terminal.export_report import ExportProgress, print_export, print_place
 
+    on_hub = to.startswith("hub:")
+    if (public or yes) and not on_hub:
+        raise UsageError("--public and --yes belong to --to hub:NAME", fix="leave them out, or: --to hub:NAME")
+    if not on_hub:
+        exporting.target_of(to)
+    if not 0 <= examples <= 50:
+        raise UsageError(f"--examples {examples}: a card shows up to 50 conversations", fix="--examples 3")
     persona, which = parse(run)
-    wish = exporting.Wish(to, quantization, output, _tokens(vocab), tuple(parse(one) for one in with_))
+    which = exporting.finished(persona, which)
+    place = _place(to, public=public, yes=yes) if on_hub else None
+    told = Told(votes_on(persona, which), examples)
+    beside = tuple(parse(one) for one in with_)
+    wish = exporting.Wish("hf" if on_hub else to, quantization, output, _tokens(vocab), beside, told)
     with ExportProgress(err()) as progress:
         made = exporting.export(persona, which, wish, progress)
+    commit = None
+    if place is not None and made.parity is not None:
+        from personatune.export import hub
+
+        with ExportProgress(err()) as progress:
+            commit = hub.upload(persona, made, place, progress)
     if json_:
-        print_json({**made.manifest, "folder": str(made.folder), "artefact": made.artefact, "new": made.new})
+        sent = (
+            {"hub": {"repo": place.repo, "public": place.public, "url": place.url, "commit": commit}} if place else {}
+        )
+        print_json({**made.manifest, "folder": str(made.folder), "artefact": made.artefact, "new": made.new, **sent})
     else:
         print_export(made, out())
+        if place is not None:
+            print_place(place, out())
     if made.parity is None:
         missing = exporting.target_of(to).missing
         err().print(
@@ -79,6 +116,25 @@ def export(
         )
         return 1
     return 0
+
+
+def _place(to: str, *, public: bool, yes: bool) -> Place:
+    """Where on the hub it goes, once the author has agreed to whoever sees it. Raises `UsageError` when not."""
+    from personatune.cli.console import err
+    from personatune.cli.importing import agreed, can_ask
+    from personatune.export import hub
+
+    place = hub.look(to, public=public)
+    if public and not yes:
+        if not can_ask():
+            raise UsageError(
+                f"{place.url} would be seen by everybody, and nobody is there to be asked: nothing was sent",
+                fix="add --yes if that is what you want, or leave out --public",
+            )
+        if not agreed(f"put the weights and the card on {place.url}, where everybody can read them?"):
+            raise UsageError("nothing was sent", fix="leave out --public, and only you see it")
+    err().print(f"to {place.url} ({'everybody' if place.public else 'only you'} can read it)", markup=False)
+    return place
 
 
 def _tokens(vocab: str | None) -> int | None:

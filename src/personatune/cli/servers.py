@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from personatune.cli.console import err
 from personatune.generation.contestants import Asking
 from personatune.generation.remote.address import Remote, is_remote
+
+if TYPE_CHECKING:
+    from personatune.generation.remote.server import Server
 
 
 class ServerFlags(BaseModel):
@@ -32,6 +35,23 @@ Servers = Annotated[ServerFlags, Parameter(name="*")]
 """The flags of a command that may ask servers."""
 DEFAULT = ServerFlags()
 """As nobody said otherwise."""
+
+
+def server(address: str, model: str, flags: ServerFlags) -> Server:
+    """A server that the user names, with its model: its only one where the user names none.
+
+    Raises `UsageError` for an address that is none, or that may not be asked, and `ModelError` for several models.
+    """
+    from personatune.generation.remote.server import Connection, Server
+
+    named = Server(address, model, parallel=flags.parallel, key_name=flags.api_key_env)
+    if not model:
+        from personatune.generation.remote.engine import only
+
+        connection = Connection(named)
+        named = replace(named, model=only([one["id"] for one in connection.models()], connection))
+        said(f"{address} has one model: {named.model}")
+    return named
 
 
 def said(text: str) -> None:

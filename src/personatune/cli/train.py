@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from personatune.training.processes import here
 from personatune.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def train(
     from_: Annotated[str | None, Parameter(name="--from")] = None,
     votes: Annotated[bool, Parameter(negative="")] = False,
     preferences: Path | None = None,
+    seeds: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    jobs: int | None = None,
     fresh: Annotated[bool, Parameter(negative="")] = False,
     estimate: Annotated[bool, Parameter(negative="")] = False,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -51,6 +56,10 @@ def train(
         With --method dpo: learn from the votes of all judgings of this persona.
     preferences
         With --method dpo: learn from a file of prompt, chosen and rejected, one JSON object a line.
+    seeds
+        Train once with each of these seeds, as in 1..8, what is not trained yet; and show all of them.
+    jobs
+        With --seeds: how many trainings at once; left out, 1.
     fresh
         Begin a new run even when an interrupted one could go on.
     estimate
@@ -64,7 +73,16 @@ def train(
     from personatune.training.recipe import read_recipe
     from personatune.training.run import TrainOptions
 
+    if not here().first:  # of several, the first one says and writes everything
+        return compute_along()
+    other = {"--from": from_, "--votes": votes, "--preferences": preferences, "--fresh": fresh, "--estimate": estimate}
+    if seeds is not None or jobs is not None:
+        given = [flag for flag, value in other.items() if value]
+        _refuse_beside_seeds(seeds, [*given, *(["--seed"] if "seed" in keys.given else [])])
     who = open_persona(persona, adopt=True)
+    if seeds is not None:
+        layers = {**(read_recipe(recipe) if recipe else {}), **keys.given}
+        return _each_seed(who, layers, seeds, data=data, jobs=1 if jobs is None else jobs, as_json=json_)
     if estimate:
         return _say_estimate(who, [read_recipe(recipe) if recipe else {}, keys.given], data, as_json=json_)
     known = _preferences(who, preferences, votes=votes)
@@ -79,6 +97,27 @@ def train(
         err().print(f"paused after step {done} of {steps}; the same command goes on from there")
         return 130
     return 0
+
+
+def _refuse_beside_seeds(seeds: list[str] | None, given: list[str]) -> None:
+    from personatune.errors import UsageError
+
+    if seeds is None:
+        raise UsageError("--jobs says how many of several trainings run at once", fix="--seeds 1..8 --jobs 2")
+    if given:
+        raise UsageError(f"{given[0]} does not go with --seeds", fix=f"leave out {' and '.join(given)}, or --seeds")
+    if here().count > 1:
+        raise UsageError("--seeds starts processes of its own", fix="leave the launcher out: personatune train ...")
+
+
+def _each_seed(
+    who: Persona, layers: dict[str, Any], seeds: list[str], *, data: Path | None, jobs: int, as_json: bool
+) -> int:
+    from personatune.cli.many import train_missing
+    from personatune.jobs.plan import made, seeds_of
+
+    units = [made(who, "", {**layers, "seed": seed}, data) for seed in seeds_of(" ".join(seeds))]
+    return train_missing(units, jobs=jobs, as_json=as_json)
 
 
 def _say_estimate(who: Persona, layers: list[dict[str, Any]], data: Path | None, *, as_json: bool) -> int:
@@ -113,13 +152,29 @@ def run_shown(who: Persona, *layers: dict[str, Any], options: TrainOptions | Non
     recipe = combine(of_persona, *layers)
     if recipe.method == "dpo":  # they were chosen for learning from conversations
         recipe = combine({key: value for key, value in of_persona.items() if key not in OF_CONVERSATIONS}, *layers)
+    with _pausing() as stop, TrainingProgress(err()) as progress:
+        return run_training(who, recipe, replace(options, listen=progress, stop=stop))
+
+
+def compute_along() -> int:
+    """What every process but the first does; it says nothing, and what went wrong in the first is said there."""
+    from personatune.training.run import follow
+
+    with _pausing() as stop:
+        return 0 if follow(stop) else 130
+
+
+@contextlib.contextmanager
+def _pausing() -> Iterator[Event]:
+    """An event that Ctrl-C sets. Launchers of several processes pass Ctrl-C on as the one or the other signal."""
     stop = Event()
-    before = signal.signal(signal.SIGINT, lambda *_: _pause(stop))
+    signals = [signal.SIGINT, signal.SIGTERM] if here().count > 1 else [signal.SIGINT]
+    before = {number: signal.signal(number, lambda *_: _pause(stop)) for number in signals}
     try:
-        with TrainingProgress(err()) as progress:
-            return run_training(who, recipe, replace(options, listen=progress, stop=stop))
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _preferences(who: Persona, file: Path | None, *, votes: bool) -> Preferences | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from personatune.conversation import Conversation
-from personatune.data import duplicates, habits, leaks, lengths, privacy, structure, wording
+from personatune.data import coverage, duplicates, habits, leaks, lengths, privacy, structure, wording
 from personatune.data.findings import LEVELS, Finding, Level, placed
 from personatune.data.leaks import SuitePrompt
 from personatune.data.lengths import TokenCounts, WordLengths
@@ -59,6 +59,7 @@ def examine(
         *problems,
         *unsound(conversations),
         *leaks.suite_leaks(rows, suite_prompts),
+        *coverage.uncovered_topics(conversations, suite_prompts),
         *lengths.one_length(reply_words),
         *lengths.over_token_limit(rows, counts, max_tokens, estimated=estimated),
         *duplicates.duplicates(rows),

@@ -23,6 +23,8 @@ class SuitePrompt(BaseModel):
     """The suite's case."""
     text: str
     """What the user says there, at any turn."""
+    kind: str = ""
+    """What the case tries, where the suite says so."""
 
 
 def suite_leaks(rows: Sequence[Placed], suite_prompts: Sequence[SuitePrompt]) -> list[Finding]:

@@ -187,14 +187,13 @@ def _refuse_leaks(persona: Persona, conversation: Conversation, *, allowed: bool
     """Refuse a row that holds a test prompt; return remarks about those that may stay."""
     if not persona.suite_file.is_file():
         return ()
-    from personatune.data.leaks import SuitePrompt, suite_leaks
+    from personatune.data.leaks import suite_leaks
     from personatune.evaluation.suite import find_leaks, load_suite
 
     suite = load_suite(persona.suite_file)
     leaks = find_leaks(suite, [conversation])
     if not leaks:
-        prompts = [SuitePrompt(id=case, text=text) for case, text in suite.prompts()]
-        found = suite_leaks([("the row", conversation)], prompts)
+        found = suite_leaks([("the row", conversation)], suite.suite_prompts())
         return tuple(f"it is nearly a test prompt: {finding.message}" for finding in found)
     cases = ", ".join(dict.fromkeys(case for case, _ in leaks))
     if allowed:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictStr, ValidationError
 
 from personatune.conversation import Conversation
+from personatune.data.leaks import SuitePrompt
 from personatune.errors import DataError
 from personatune.evaluation.cases import Case, Defaults, Voice, kind_of
 from personatune.evaluation.checks import Check
@@ -42,6 +43,10 @@ class Suite(BaseModel):
     def prompts(self) -> list[tuple[str, str]]:
         """Everything the user says in it, with the case's id."""
         return [(case.id, text) for case in self.cases for text in case.turns]
+
+    def suite_prompts(self) -> list[SuitePrompt]:
+        """The same with each case's kind, as the check of the data wants them."""
+        return [SuitePrompt(id=case.id, text=text, kind=case.kind) for case in self.cases for text in case.turns]
 
     def checks_of(self, case: Case, turn: int) -> tuple[Check, ...]:
         """What is checked in the reply to a turn, from 1.

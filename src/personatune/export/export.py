@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from personatune import files, manifest
 from personatune.errors import ParityError, RunError, UsageError, from_os_error
 from personatune.export import card, merged, notices, space
-from personatune.export.target import Reader, Target, Work
+from personatune.export.target import Reader, Target, Told, Work
 from personatune.generation.contestants import UNTRAINED, check, params_of, require_run
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
@@ -51,6 +51,8 @@ class Wish:
     """How many tokens to keep; left out, those that the run has."""
     beside: tuple[tuple[Persona, str | None], ...] = ()
     """Other characters, and which run of each, for the same folder."""
+    told: Told = field(default_factory=Told)
+    """What the card says beside what the run knows."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,15 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
             f"{target.name} has no quantization {quantization!r}",
             fix=f"--quantization with one of: {', '.join(target.limits)}",
         )
-    run = _finished(persona, which)
-    everyone = [(persona, run), *((other, _finished(other, wanted)) for other, wanted in wish.beside)]
+    run = finished(persona, which)
+    everyone = [(persona, run), *((other, finished(other, wanted)) for other, wanted in wish.beside)]
     _refuse_together(everyone, target)
     folder = wish.output or default_folder(persona, run, target, quantization, wish.vocab)
     _refuse_place(folder)
     started = time.monotonic()
     memory_begins()
     before = [merged.identity(who, name) for who, name in everyone]
-    work = _work(everyone, quantization, wish.vocab, _part(on_stage, 0.0, 0.2))
+    work = replace(_work(everyone, quantization, wish.vocab, _part(on_stage, 0.0, 0.2)), told=wish.told)
     target.check(work)
     fingerprint = _fingerprint(work, target)
     busy = RunError(f"another export is writing {folder}", fix="wait until it is done, then run this command again")
@@ -103,6 +105,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
         with files.locked(folder.with_name(f".{folder.name}.lock"), busy):
             _put_back(folder)
             if there := _there(folder, fingerprint, target):
+                there = _told_again(work, target, folder, there)
                 return Export(folder, there, False, _known(persona, fingerprint), target.after(work, folder))
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
@@ -159,7 +162,8 @@ def _part(on_stage: Stage, start: float, end: float) -> Stage:
 # --- what is checked first -----------------------------------------------------------------------------------
 
 
-def _finished(persona: Persona, which: str | None) -> str:
+def finished(persona: Persona, which: str | None) -> str:
+    """The run that is meant, the newest where none is named. Raises for what is none, or is not finished."""
     if which in UNTRAINED:
         raise UsageError(
             f"{which} is the model as its makers published it: there is nothing of {persona.name} in it to export",
@@ -247,6 +251,17 @@ def _there(folder: Path, fingerprint: str, target: Target) -> dict[str, Any] | N
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return None
+
+
+def _told_again(work: Work, target: Target, folder: Path, there: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of an export whose card says what is known now: evaluations and votes come after exports too."""
+    now = card.text(replace(work, notes=list(there.get("notes", ()))), target, there["parity"])
+    if now == (folder / "README.md").read_text(encoding="utf-8"):
+        return there
+    files.write_text(folder / "README.md", now)
+    there = {**there, "files": {**there["files"], "README.md": files.sha256_of(folder / "README.md")}}
+    files.write_json(folder / MANIFEST, there)
+    return there
 
 
 # --- the files -----------------------------------------------------------------------------------------------

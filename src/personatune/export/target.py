@@ -15,6 +15,16 @@ from personatune.persona import Persona
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a card says beside what the run itself knows: gathered by who asks for the export."""
+
+    votes: tuple[str, ...] = ()
+    """What judgings by ear came to, each as a sentence with its numbers."""
+    examples: int = 0
+    """How many conversations of the training data it shows; none unless the author asks for some."""
+
+
+@dataclass(frozen=True)
 class Work:
     """What one export is made from."""
 
@@ -32,6 +42,9 @@ class Work:
     """The number format of the weights."""
     notes: list[str] = field(default_factory=list)
     """What whoever writes wants people to know of this export: it is printed and put on the card."""
+
+    told: Told = field(default_factory=Told)
+    """What the card says beside what the run itself knows."""
 
     beside: tuple[Work, ...] = ()
     """Other characters that are exported into the same folder."""

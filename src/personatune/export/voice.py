@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from personatune.errors import ModelError, PersonatuneError, UsageError
 from personatune.generation.contestant import Contestant
 from personatune.generation.contestants import Asking, Opening, compute_for, open_contestant
+from personatune.generation.published import is_hub
 from personatune.generation.remote.address import is_remote
 from personatune.models.device import Compute, DeviceChoice, choose, may_have_gpu
 from personatune.models.gguf_file import Stage
@@ -55,7 +56,9 @@ def opened(persona: Persona, which: str, wish: Wish, listener: Listener) -> Cont
         asking = Asking(parallel=1, key_name=wish.key_name, say=listener.say)
         return open_contestant(persona, which, Opening(compute_for([which]), asking=asking))
     compute: Compute | None = None
-    if wish.engine == "torch" or wish.device not in ("auto", "cpu"):
+    if is_hub(which) and wish.engine == "onnx":
+        raise UsageError(f"{which} has no fast engine here", fix="leave out --engine onnx")
+    if wish.engine == "torch" or is_hub(which) or wish.device not in ("auto", "cpu"):
         return _through_torch(persona, which, wish, choose(wish.device), listener)
     if wish.engine == "auto" and wish.device == "auto" and may_have_gpu():
         compute = choose()

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from personatune import manifest
 from personatune.errors import ModelError, PersonaError, RunError, UsageError
 from personatune.files import content_hash
-from personatune.generation import chosen
+from personatune.generation import chosen, published
 from personatune.generation.contestant import Contestant
 from personatune.generation.engine import Engine
 from personatune.generation.params import GenerationParams
+from personatune.generation.published import HUB, id_of, is_hub
 from personatune.generation.remote.address import Remote, is_remote
 from personatune.models.device import Compute, DeviceChoice, choose
 from personatune.models.gguf_file import Stage
@@ -54,6 +55,8 @@ def check(persona: Persona, which: str | None) -> str:
         return names[-1]
     if which in UNTRAINED or which in names:
         return which
+    if is_hub(which):
+        return f"{HUB}{id_of(which)}"
     if is_remote(which):
         if not (wanted := Remote.read(which)).model:
             raise UsageError(f"{which} does not say which model", fix="name it after a #, as in: .../v1#gemma")
@@ -61,7 +64,8 @@ def check(persona: Persona, which: str | None) -> str:
     if not _RUN.fullmatch(which):
         raise UsageError(
             f"{which!r} is no contestant of {persona.name}",
-            fix=f"after the @ stands a run, a server (remote:http://127.0.0.1:8080/v1#MODEL) or one of: "
+            fix=f"after the @ stands a run, a server (remote:http://127.0.0.1:8080/v1#MODEL), a model on the hub "
+            f"(hub:OWNER/NAME) or one of: "
             f"{', '.join(UNTRAINED)}; runs: {', '.join(names) or 'none yet'}",
         )
     if (persona.runs_folder / which).is_dir():
@@ -75,7 +79,12 @@ def is_run(which: str) -> bool:
 
 
 def require_run(persona: Persona, which: str, *, purpose: str) -> None:
-    """Raise `UsageError` for a contestant that a server answers for, of which nothing is here for this `purpose`."""
+    """Raise `UsageError` for a contestant that is no run of this persona: nothing is here for this `purpose`."""
+    if is_hub(which):
+        raise UsageError(
+            f"{persona.name}@{which} is a finished model on the hub: there is no run of it here to {purpose}",
+            fix=f"name a run: {', '.join(run_names(persona)) or f'personatune train {persona.folder}'}",
+        )
     if is_remote(which):
         raise UsageError(
             f"{persona.name}@{which} is a model on a server: nothing of it is here to {purpose}",
@@ -119,6 +128,8 @@ def open_contestant(persona: Persona, which: str, opening: Opening | None = None
     opening = opening or default_opening()
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
+    if is_hub(which):
+        system_prompt = published.system_prompt(which)
     if run:
         system_prompt = manifest.read(persona.runs_folder / run).get("system_prompt")
     return Contestant(
@@ -156,6 +167,8 @@ def _torch_engine(persona: Persona, which: str, opening: Opening) -> Engine:
         folder = persona.runs_folder / which
         source = _base_of(manifest.read(folder), opening.on_stage)
         loaded = load_run(source, folder / "model", opening.compute)
+    elif is_hub(which):
+        loaded = load_base(published.fetch(which, opening.on_stage), opening.compute)
     else:
         source = resolve(opening.model or untrained_model(persona), opening.on_stage)
         loaded = load_base(source, opening.compute)
@@ -184,6 +197,8 @@ def untrained_model(persona: Persona) -> str:
 def params_of(persona: Persona, which: str) -> GenerationParams:
     """What a contestant answers with: what was chosen for the run, over the persona's own, over the defaults."""
     params = default_params(persona)
+    if is_hub(which):
+        return chosen.over(params, published.model_folder(which))
     if not _RUN.fullmatch(which):
         return params
     return chosen.over(params, persona.runs_folder / which / "model")
@@ -195,6 +210,8 @@ def identity(persona: Persona, which: str, opening: Opening) -> str:
         return identity_of_remote(persona, which)
     if _RUN.fullmatch(which):
         weights = str(manifest.read(persona.runs_folder / which).get("trained"))
+    elif is_hub(which):
+        weights = f"{published.fetch(which, opening.on_stage).sha256}\n{published.system_prompt(which) or ''}"
     else:
         weights = resolve(opening.model or untrained_model(persona), opening.on_stage).sha256
         if which == "prompted":
@@ -223,6 +240,8 @@ def model_of(persona: Persona, which: str, model: str | None = None) -> str:
         return named_by(manifest.read(persona.runs_folder / which))
     if is_remote(which):
         return Remote.read(which).model
+    if is_hub(which):
+        return id_of(which)
     return model or untrained_model(persona)
 
 

@@ -10,6 +10,7 @@ from personatune import manifest
 from personatune.errors import UsageError
 from personatune.files import content_hash
 from personatune.generation.contestants import UNTRAINED, check, identity_of_remote, model_of, params_of
+from personatune.generation.published import fetch, is_hub
 from personatune.generation.remote.address import is_remote
 from personatune.persona import Persona
 from personatune.store.judging_records import JudgingRecord
@@ -100,6 +101,8 @@ def _identity(persona: Persona, one: str, options: JudgingOptions) -> str:
         return content_hash(one)
     if is_remote(one):
         return content_hash(identity_of_remote(persona, one), params_of(persona, one).model_dump_json(exclude={"seed"}))
+    if is_hub(one):
+        return content_hash(one, fetch(one).sha256, params_of(persona, one).model_dump_json(exclude={"seed"}))
     weights = (
         model_of(persona, one, options.model)
         if one in UNTRAINED

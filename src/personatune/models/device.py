@@ -1,13 +1,15 @@
-"""Which device and number format to compute in, and why."""
+"""Which device and number format to compute in, and why; and everything else that is not the same on every device."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import platform
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from personatune.errors import ResourceError
 
@@ -18,6 +20,14 @@ DeviceChoice = Literal["auto", "cuda", "mps", "cpu"]
 DtypeChoice = Literal["auto", "bf16", "fp32"]
 _GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvmap")
 """What Linux shows of graphics cards that torch computes on: Nvidia's, AMD's, Windows' through WSL, Jetson's."""
+
+
+MPS_EMPTY_STEPS = 16
+"""On Apple's GPU the allocator keeps what it once held for every new shape; so often it is told to let go."""
+PAD_TO, _PAD_TO = 8, {"mps": 64}
+"""Batches are as wide as their longest row, up to a multiple of this: new shapes cost time and memory (see loss.py)."""
+ALIGN, _ALIGN = 16, {"mps": 256}
+"""Tokens of a batch are filled up to a multiple of this, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,12 @@ class Compute:
 
         return torch.bfloat16 if self.dtype == "bf16" else torch.float32
 
+    def empty(self) -> torch.Tensor:
+        """A tensor of nothing there, in that format."""
+        import torch
+
+        return torch.empty(0, dtype=self.torch_dtype, device=self.device)
+
 
 def choose(device: DeviceChoice = "auto", dtype: DtypeChoice = "auto") -> Compute:
     """Choose cuda, then mps, then cpu; bf16 where the hardware is quick in it; never fp16, in which Gemma 3 overflows.
@@ -46,13 +62,14 @@ def choose(device: DeviceChoice = "auto", dtype: DtypeChoice = "auto") -> Comput
     """
     import torch
 
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    cuda, mps = there_are()
     if (device == "cuda" and not cuda) or (device == "mps" and not mps):
         there = ["cpu"] + (["cuda"] if cuda else []) + (["mps"] if mps else [])
         raise ResourceError(
             f"this machine (or this build of torch) has no {device} device", fix=f"--device {there[-1]}"
         )
     if device == "cuda" or (device == "auto" and cuda):
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         native = torch.cuda.get_device_capability() >= (8, 0)
         chosen, why = _dtype(dtype, native, "the GPU computes bf16 natively" if native else "no native bf16")
         return Compute("cuda", chosen, f"{torch.cuda.get_device_name()}; {why}")
@@ -64,6 +81,140 @@ def choose(device: DeviceChoice = "auto", dtype: DtypeChoice = "auto") -> Comput
         return Compute("cpu", dtype, f"{_threads()}; {dtype} as asked")
     chosen, why = _cpu_dtype()
     return Compute("cpu", chosen, f"{_threads()}; {why}")
+
+
+def there_are() -> tuple[bool, bool]:
+    """Whether torch finds (CUDA, MPS) here."""
+    import torch
+
+    return torch.cuda.is_available(), torch.backends.mps.is_available()
+
+
+def choose_quickly(device: DeviceChoice) -> str:
+    """The device type that `choose` would take, without loading torch where nothing but the processor can be meant."""
+    return "cpu" if device == "cpu" or (device == "auto" and not may_have_gpu()) else choose(device).device
+
+
+def here_on(kind: str) -> str:
+    """The device of this process: of several GPUs, that with the number of the process on this machine."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
+
+
+def count_gpus() -> int:
+    """How many CUDA devices this process may use."""
+    if not may_have_gpu():
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def group_backend() -> str:
+    """What processes of one training talk through: the processor's memory for words, the GPUs' links for gradients."""
+    return "cpu:gloo,cuda:nccl" if there_are()[0] else "gloo"
+
+
+def pad_to(device: str) -> int:
+    """`PAD_TO` on this device: Metal's allocator keeps buffers of every size that it met, so sizes are few there."""
+    return _PAD_TO.get(device, PAD_TO)
+
+
+def align_to(device: str) -> int:
+    """`ALIGN` on this device."""
+    return _ALIGN.get(device, ALIGN)
+
+
+def trainer_arguments(device: str) -> dict[str, Any]:
+    """What transformers' Trainer is told of the device.
+
+    Its own mixed precision is off everywhere: frozen weights come in their format, and fp16 never.
+    """
+    return {
+        "use_cpu": device == "cpu",
+        "fp16": False,
+        "bf16": False,
+        "dataloader_pin_memory": False,
+        "torch_empty_cache_steps": MPS_EMPTY_STEPS if device == "mps" else None,
+    }
+
+
+def refuse_fp16() -> None:
+    """Raise `ResourceError` when the launcher was told to compute in fp16, in which Gemma 3 overflows."""
+    if os.environ.get("ACCELERATE_MIXED_PRECISION", "no") in ("fp16", "fp8"):
+        raise ResourceError(
+            "accelerate was told to compute in fp16 or fp8, in which Gemma 3 overflows",
+            fix="accelerate launch --mixed_precision no   (frozen weights are in bf16 anyway: --dtype)",
+        )
+
+
+def refuse_four_bits(device: str) -> None:
+    """Raise `ResourceError` where weights of 4 bits cannot be computed with."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ResourceError(
+            "--method qlora needs bitsandbytes, which is not installed",
+            fix="python -m pip install 'personatune[qlora]'   or: --method lora",
+        )
+    if device == "mps":
+        raise ResourceError(
+            "--method qlora: bitsandbytes does not train with weights of 4 bits on Apple's GPU",
+            fix="--method lora with --checkpointing, or a smaller --model",
+        )
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that are free on the GPU; None where it shares the processor's memory."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0])
+
+
+def all_memory(device: str) -> int | None:
+    """Bytes that the GPU has; None where it shares the processor's memory."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info()[1])
+
+
+def forget_peak() -> None:
+    """Begin counting the GPU's most used memory anew."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory(device: str) -> int | None:
+    """The most memory used on the GPU in bytes; None where it shares the processor's."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_allocated())
+
+
+def release(device: str) -> None:
+    """Give back what the GPU's allocator keeps for later."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+
+
+def described() -> tuple[str, list[str]]:
+    """What this build of torch was made for, and the GPUs that it finds: for `personatune doctor`."""
+    import torch
+
+    cuda, mps = there_are()
+    kinds = [f"CUDA {torch.version.cuda}"] if torch.version.cuda else []
+    kinds += [f"ROCm {torch.version.hip}"] if torch.version.hip else []
+    build = f"built for {', '.join(kinds) or 'the processor alone'}" if not mps else "built with Metal"
+    return build, [name for name, is_there in (("cuda", cuda), ("mps", mps)) if is_there]
 
 
 def may_have_gpu() -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from personatune.models import device
+
 
 def release() -> None:
     """Collect garbage and hand freed memory back to the system, where its C library can (glibc)."""
@@ -26,20 +28,15 @@ def trim() -> None:
 
 def forget_peak() -> None:
     """Begin counting the peak anew, where the system lets us: unpacking a model must not count as training."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    device.forget_peak()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def peak(device: str) -> int:
+def peak(kind: str) -> int:
     """The most memory used since `forget_peak` (where that works) in bytes: of the process, or of the GPU."""
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.max_memory_allocated())
+    if (of_gpu := device.peak_memory(kind)) is not None:
+        return of_gpu
     with contextlib.suppress(OSError, IndexError):
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024

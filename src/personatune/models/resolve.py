@@ -48,6 +48,7 @@ def resolve(name: str, on_stage: Stage = _silent) -> ModelSource:
     """
     if name.startswith("starter/"):
         return _starter(name, on_stage)
+    name = name.removeprefix("hub:")  # as exports and contestants are named
     path = Path(name).expanduser()
     if path.is_file():
         return _gguf(name, path, on_stage)
@@ -67,6 +68,13 @@ def is_ready(name: str) -> bool:
         known = starters.STARTERS.get(name.removeprefix("starter/"))
         return known is not None and _is_complete(_cache(known.name, known.sha256))
     return Path(name).expanduser().is_dir()
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a model of the hub lies in its cache on this machine, or `name` is a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return Path(name).expanduser().is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def _starter(name: str, on_stage: Stage) -> ModelSource:
@@ -151,6 +159,7 @@ def _hub(name: str, on_stage: Stage) -> ModelSource:
                 "NOTICE*",
             ],
             local_files_only=settings.is_offline(),
+            endpoint=constants.ENDPOINT,
             tqdm_class=_bar_of(on_stage),
         )
     except errors.GatedRepoError as error:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from personatune import settings
 from personatune.errors import PersonatuneError
-from personatune.models import machine
+from personatune.models import device, machine
 from personatune.models.device import choose
 from personatune.models.resolve import is_ready, resolve
 from personatune.models.starter import STARTERS, Starter, missing
@@ -142,17 +142,11 @@ def _torch() -> Iterator[Check]:
     if (old := _unfit("torch", torch.__version__)) is not None:
         yield old
         return
-    kinds = []
-    if torch.version.cuda:
-        kinds.append(f"CUDA {torch.version.cuda}")
-    if getattr(torch.version, "hip", None):
-        kinds.append(f"ROCm {torch.version.hip}")
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    build = f"built for {', '.join(kinds) or 'the processor alone'}" if not mps else "built with Metal"
-    there = [name for name, is_there in (("cuda", cuda), ("mps", mps)) if is_there]
+    build, there = device.described()
     found = f"{torch.__version__}, {build}; GPU: {', '.join(there) or 'none'}"
-    if machine.has_nvidia_driver() and not cuda:
-        why = "this torch cannot use it" if kinds else "this torch is built without CUDA"
+    if machine.has_nvidia_driver() and "cuda" not in there:
+        made_for_any = "processor alone" not in build
+        why = "this torch cannot use it" if made_for_any else "this torch is built without CUDA"
         fix = "install the build of torch for your driver: https://pytorch.org/get-started/locally/"
         yield Check(name="torch", status="note", found=f"{found}; there is an NVIDIA driver, but {why}", fix=fix)
     else:

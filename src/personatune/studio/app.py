@@ -21,7 +21,7 @@ from personatune.studio.studio import Studio
 from personatune.studio.workspace import UnknownPersonaError
 
 DEFAULT_PORT = 7788
-_PAGES = ("home", "persona", "data", "train", "chat", "sweep", "compare", "judge", "runs", "export", "queue")
+_PAGES = ("home", "persona", "data", "drafts", "train", "chat", "sweep", "compare", "judge", "runs", "export", "queue")
 _STATUS = {errors.UsageError: 400, UnknownPersonaError: 404, errors.ResourceError: 503}
 
 

@@ -104,9 +104,7 @@ class Catalogues:
         with self._one_check:  # every state of a file that is being edited asks for one
             try:
                 if persona.suite_file.is_file():
-                    prompts = [
-                        SuitePrompt(id=case, text=text) for case, text in load_suite(persona.suite_file).prompts()
-                    ]
+                    prompts = load_suite(persona.suite_file).suite_prompts()
             except PersonatuneError as error:
                 fault = error
             try:

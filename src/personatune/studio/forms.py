@@ -9,7 +9,7 @@ from typing import Any, Literal
 from markupsafe import Markup, escape
 from pydantic import BaseModel, ValidationError
 
-Kind = Literal["int", "float", "choice", "text", "long", "switch"]
+Kind = Literal["int", "float", "choice", "text", "long"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def given(model: type[BaseModel], form: Mapping[str, Any], beside: Mapping[str, 
     for name, about in schema.items():
         text = str(form.get(name, "")).strip()
         usual = _text(beside[name] if name in beside else about.get("default"))
+        if usual in ("true", "false"):
+            text = text.lower()
         if text and text != usual and not _same_number(text, usual):
             chosen[name] = text
     return chosen
@@ -113,7 +115,7 @@ def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origi
     elif types & {"number"}:
         kind = "float"
     elif "boolean" in types:
-        kind = "switch"
+        kind, choices = "choice", ("false", "true")
     default = _text(about.get("default"))
     value = values.get(name, about.get("default"))
     return Field(
@@ -134,6 +136,8 @@ def _field(name: str, about: Mapping[str, Any], values: Mapping[str, Any], origi
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}" if f"{value:g}" and float(f"{value:g}") == value else repr(value)
     return str(value)

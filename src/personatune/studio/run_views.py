@@ -94,8 +94,15 @@ def told(view: RunView) -> list[str]:
         said.append(f"It learned from {counted(learn, 'conversation')} of {file}; {held:,} were held out.")
     elif rows is not None:
         said.append(f"It is to learn from {counted(rows, 'conversation')} of {file}.")
+    if drafted := _whole(flat.get("data.drafted.drafted")):
+        said.append(f"{counted(drafted, 'conversation')} of them a model drafted and the author accepted.")
     began = f"It went on from {view.parent}" if view.parent else f"It began with {flat.get('model.id')}"
-    method = {"lora": "trained small adapters", "full": "trained every layer", "dpo": "learned from votes"}
+    method = {
+        "lora": "trained small adapters",
+        "qlora": "trained small adapters",
+        "full": "trained every layer",
+        "dpo": "learned from votes",
+    }
     said.append(f"{began} and {method.get(str(flat.get('recipe.resolved.method')), 'trained')}.")
     epochs, steps, seconds = _whole(flat.get("epochs")), _whole(flat.get("steps")), _number(flat.get("seconds.train"))
     if epochs and steps:

@@ -16,6 +16,7 @@ from personatune.terminal.quantities import duration, size
 
 if TYPE_CHECKING:
     from personatune.export.export import Export
+    from personatune.export.hub import Place
 
 _SOON = (0.1, 5.0)
 """The share and the seconds from which on the time so far says something about the time left."""
@@ -88,6 +89,13 @@ def print_export(made: Export, console: Console) -> None:
     console.print(f"folder: {made.folder}" + (f"   ({', '.join(took)})" if took else ""), markup=False, soft_wrap=True)
     for at, step in enumerate(made.next_steps):
         console.print(f"{'next:' if at == 0 else '     '}   {step}", markup=False, soft_wrap=True)
+
+
+def print_place(place: Place, console: Console) -> None:
+    """Where on the hub it is, and how others use it."""
+    who = "everybody can read it" if place.public else "only you can read it"
+    console.print(f"on the hub: {place.url}   ({who})", markup=False, soft_wrap=True)
+    console.print(f"next:   personatune chat hub:{place.repo}", markup=False, soft_wrap=True)
 
 
 def _size(octets: int) -> str:

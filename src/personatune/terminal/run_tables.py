@@ -157,6 +157,7 @@ def _facts(run: RunRecord, flat: dict[str, Any]) -> Iterable[tuple[str, Text]]:
             counted("data.rows", "conversations"),
             counted("data.train", "to learn"),
             counted("data.heldout", "held out"),
+            counted("data.drafted.drafted", "drafted by a model"),
         ),
     )
     yield "model", joined(run.model, str(flat.get("model.hash") or "")[:12])

@@ -38,11 +38,13 @@ def training_summary(manifest: Mapping[str, Any], persona: str) -> RenderableTyp
 
 def forecast_lines(found: Forecast) -> list[str]:
     """What a training would take, a line each."""
+    each = f" in each of {found.processes} processes" if found.processes > 1 else ""
     return [
         f"{found.conversations:,} conversations to learn from, {found.heldout:,} held out, {found.steps:,} steps",
         f"{roughly(found.seconds)} on this {found.device} in {found.dtype}, after loading",
-        f"about {size(found.bytes)} of memory; {size(found.bytes_free)} are free",
+        f"about {size(found.bytes)} of memory{each}; {size(found.bytes_free)} are free",
         f"{found.trainable:,} of {found.parameters:,} weights are trained",
+        *([found.guessed] if found.guessed else []),
     ]
 
 

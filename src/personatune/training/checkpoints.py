@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from personatune import files
+from personatune.training.processes import here
 from personatune.training.trainee import TRAINABLE_FILE, Trainee
 
 METRICS = "metrics.jsonl"
@@ -27,8 +28,11 @@ def mark_whole(folder: Path, step: int) -> None:
 def keep_best(trainee: Trainee, folder: Path, *, step: int, epoch: float, nll: float) -> None:
     """Put the present weights where the best ones are kept; the old ones stay until the new are whole."""
     staging, place = folder / "best.new", folder / "best"
-    shutil.rmtree(staging, ignore_errors=True)
-    trainee.save_trainable(staging)
+    if here().first:
+        shutil.rmtree(staging, ignore_errors=True)
+    trainee.save_trainable(staging)  # of divided weights every process gives its part
+    if not here().first:
+        return
     files.write_json(staging / "best.json", {"step": step, "epoch": epoch, "nll": nll})
     shutil.rmtree(place, ignore_errors=True)
     staging.rename(place)

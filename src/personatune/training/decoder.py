@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
+from personatune.models.device import ALIGN, align_to
 from personatune.training.layers import attend, gated, low_rank, norm, norm_and_turn, pick, spread
 
 FAMILIES = {"gemma3_text": "gelu_pytorch_tanh", "llama": "silu", "qwen2": "silu", "qwen3": "silu"}
 """The model types known here, and their activation."""
 SHORT = 1 << 22
 """Attention weights (rows x heads x length x length) up to which they are written out: 16 MB in fp32."""
-ALIGN = 16
-"""Tokens of a batch are filled up to a multiple of this: new shapes cost time and memory (see loss.py)."""
 
 
 class Decoder:
@@ -32,6 +32,8 @@ class Decoder:
         self._body: Any = body
         self._layers = layers
         self._gain = _gain(self._body.norm)
+        self.checkpointing = False
+        """Whether a layer's own vectors are computed again in the backward pass, rather than kept."""
 
     def __call__(self, inputs: Tensor, real: Tensor) -> Tensor:
         """Last hidden states, (rows * length, hidden), of embedded tokens (rows, length, hidden).
@@ -39,7 +41,7 @@ class Decoder:
         `real`, bool of shape (rows, length), is false at the padding, which is on the right.
         """
         rows, length, size = inputs.shape
-        places = _places(real.flatten())
+        places = _places(real.flatten(), align_to(inputs.device.type))
         h = pick(inputs.reshape(rows * length, size), places)
         batch = _Batch(rows, length, places, inputs.device)
         kinds = {layer.kind for layer in self._layers}
@@ -49,7 +51,10 @@ class Decoder:
             which = (kind,) if kind is not None else ()
             turns[kind] = [x[:, :, None] for x in self._body.rotary_emb(inputs.float(), position, *which)]
         for layer in self._layers:
-            h = layer(h, batch, *turns[layer.kind])
+            if self.checkpointing and torch.is_grad_enabled():
+                h = checkpoint(layer, h, batch, *turns[layer.kind], use_reentrant=False, preserve_rng_state=False)
+            else:
+                h = layer(h, batch, *turns[layer.kind])
         h = norm(h, self._gain, _eps(self._body.norm))
         return spread(h, places, rows * length)
 
@@ -201,8 +206,8 @@ def _eps(norm: Any) -> float:
     return eps
 
 
-def _places(real: Tensor) -> Tensor:
+def _places(real: Tensor, align: int = ALIGN) -> Tensor:
     """Positions of the real tokens, and of some padding to make their number even."""
-    missing = -int(real.sum()) % ALIGN
+    missing = -int(real.sum()) % align
     filled = real | ((~real).cumsum(0) <= missing) if missing else real
     return filled.nonzero()[:, 0]

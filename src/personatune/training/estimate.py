@@ -9,8 +9,11 @@ from typing import Any
 import psutil
 import torch
 
+from personatune import settings
 from personatune.errors import ResourceError
+from personatune.models import device
 from personatune.training.loss import BLOCK_BYTES
+from personatune.training.processes import here
 from personatune.training.recipe import Recipe
 from personatune.training.trainee import Trainee
 
@@ -35,19 +38,35 @@ def memory(trainee: Trainee, recipe: Recipe, longest_batch_tokens: int) -> int:
     """
     config = trainee.causal[0].config.get_text_config()
     weight = trainee._head[0].weight
-    weights = sum(p.numel() * p.element_size() for p in trainee.parameters())
+    embedding = {id(trainee._embed[0].weight), id(weight)}
+    weights = sum(_held(p, recipe) for p in trainee.parameters() if id(p) not in embedding)
+    whole = sum(p.numel() * p.element_size() for p in trainee.parameters() if id(p) in embedding)
     trained = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
     hidden, feed = config.hidden_size, getattr(config, "intermediate_size", config.hidden_size)
-    if trainee.decoder is not None:
+    if trainee.decoder is not None and recipe.method != "qlora":
         size = getattr(config, "head_dim", None) or hidden // config.num_attention_heads
         heads = (config.num_attention_heads + config.num_key_value_heads) * size
         kept = 2 * weight.element_size() * (6 * hidden + 4 * heads + 4 * feed)
     else:
-        fp32_copies = 3.3 if recipe.method == "lora" else 5  # and holes in the heap: fitted for lora, a guess for full
+        fp32_copies = 3.3 if recipe.has_adapters else 5  # and holes in the heap: fitted for lora, a guess for full
         kept = int(fp32_copies * (20 * hidden + 14 * max(hidden, feed)))
-    activations = longest_batch_tokens * config.num_hidden_layers * kept
+    layers = config.num_hidden_layers
+    # Checkpointing keeps what goes into each layer, and all of one layer at a time.
+    of_a_token = layers * hidden * weight.element_size() + kept if recipe.checkpointing else layers * kept
     interpreter = 700 << 20  # torch, transformers and the tokenizer, measured
-    return int(weights + trained * 4 * 3 + activations + BLOCK_BYTES + interpreter)
+    held = weights + whole + trained * 4 * 3
+    processes = here()
+    if processes.sharded:  # the embedding comes together in each step, and two layers at a time
+        held = held // processes.count + whole + 2 * weights // layers
+    return int(held + longest_batch_tokens * of_a_token + BLOCK_BYTES + interpreter)
+
+
+def _held(parameter: torch.Tensor, recipe: Recipe) -> float:
+    """Bytes of a weight: 4.13 bits of each value of a layer's in NF4, its scales in 8 bits (Dettmers et al., 2023)."""
+    four_bits = recipe.method == "qlora" and not parameter.requires_grad and parameter.dim() == 2
+    if four_bits and parameter.is_floating_point():
+        return parameter.numel() * 4.13 / 8
+    return parameter.numel() * parameter.element_size()
 
 
 def seconds(trainee: Trainee, tokens: int, labelled: int, like: torch.Tensor | None = None) -> float:
@@ -64,12 +83,13 @@ def seconds(trainee: Trainee, tokens: int, labelled: int, like: torch.Tensor | N
     forecast: float = flops / (
         _speed(trainee._head[0].weight if like is None else like) * 0.5
     )  # the share of peak that steps reach, measured
-    return forecast
+    # Checkpointing takes the forward pass once more.
+    return forecast * 4 / 3 if trainee.checkpointing else forecast
 
 
-def refuse_if_too_big(needed: int, device: str) -> None:
+def refuse_if_too_big(needed: int, kind: str) -> None:
     """Raise `ResourceError` when the forecast is beyond what the machine has free."""
-    there = free(device)
+    there = free(kind)
     if needed > there:
         raise ResourceError(
             f"training would need about {needed / 1e9:.1f} GB of memory; {there / 1e9:.1f} GB are free",
@@ -77,11 +97,13 @@ def refuse_if_too_big(needed: int, device: str) -> None:
         )
 
 
-def free(device: str) -> int:
-    """Bytes that this process may still use, its own included."""
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+def free(kind: str) -> int:
+    """Bytes that this process may still use, its own included; not more than its part where trainings share them."""
+    there, all_ = device.free_memory(kind), device.all_memory(kind)
+    if there is None or all_ is None:
+        memory = psutil.virtual_memory()
+        there, all_ = memory.available + psutil.Process().memory_info().rss, memory.total
+    return int(min(there, all_ // settings.sharers()))
 
 
 def _speed(like: torch.Tensor) -> float:

@@ -82,6 +82,8 @@ def inherit(recipe: Recipe, parent: Parent) -> Recipe:
     resolved: dict[str, Any] = {**parent.manifest["recipe"]["resolved"], "method": parent.layers}
     usual = Recipe(method=parent.layers).resolved()  # what a key meant before there was such a key
     theirs = {key: resolved.get(key, getattr(usual, key)) for key in SHAPE}
+    if recipe.method == "qlora" and parent.layers == "lora":  # the same adapters, over the same weights in 4 bits
+        theirs["method"] = "qlora"
     if recipe.method == "dpo":  # learns from something else, and has the parent's layers all the same
         theirs["method"] = "dpo"
         if recipe.learning_rate is None and parent.layers == "full":

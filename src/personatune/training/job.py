@@ -11,6 +11,7 @@ from typing import Any
 
 from personatune import files, manifest
 from personatune.conversation import Conversation, shared_system_prompt
+from personatune.data.drafts import drafted_in
 from personatune.data.fix import is_fix_of
 from personatune.data.load import to_jsonl
 from personatune.data.preferences import Preferences, learned_prompts
@@ -22,6 +23,9 @@ from personatune.store.records import DatasetVersion, RunRecord, SampleRecord, n
 from personatune.store.store import Store
 from personatune.training.going_on import Parent
 from personatune.training.recipe import Recipe, write_recipe
+
+_NOT_WHAT_IS_LEARNED = {"checkpointing", "report_to"}
+"""Recipe keys that another attempt may choose otherwise and still go on with the same run."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,12 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
         "fingerprint": fingerprint,
         "parent": parent.name if parent else None,
-        "data": {"version": version, "file": inputs.named(persona), "rows": len(inputs.conversations)},
+        "data": {
+            "version": version,
+            "file": inputs.named(persona),
+            "rows": len(inputs.conversations),
+            **({"drafted": drafted} if (drafted := drafted_in(inputs.conversations)) else {}),
+        },
         "system_prompt": shared_system_prompt(inputs.conversations),
         "recipe": {"given": recipe.given, "resolved": resolved.model_dump(mode="json")},
         "model": {
@@ -175,13 +184,15 @@ def finished_run(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs)
 
 
 def _fingerprint(recipe: Recipe, inputs: Inputs) -> str:
-    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
     begun_with = [inputs.parent.identity] if inputs.parent else []
     begun_with += [inputs.preferences.version] if inputs.preferences else []
-    return files.content_hash(
-        recipe.resolved().model_dump_json(exclude_none=True),
-        version_of(inputs.conversations),
-        inputs.source.sha256,
-        inputs.compute.device,
-        *begun_with,
+    return fingerprint(
+        recipe, (version_of(inputs.conversations), inputs.source.sha256, *begun_with), inputs.compute.device
     )
+
+
+def fingerprint(recipe: Recipe, made_from: Sequence[str], device: str) -> str:
+    """What tells a training from any other: recipe, data version and hash of the model (and more), device."""
+    # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
+    known = recipe.resolved().model_dump_json(exclude_none=True, exclude=_NOT_WHAT_IS_LEARNED)
+    return files.content_hash(known, *made_from[:2], device, *made_from[2:])

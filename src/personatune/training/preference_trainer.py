@@ -126,7 +126,7 @@ def build(
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[reporter],
+        callbacks=[reporter, reporter.trackers],
     )
     del policy.forward  # TRL has put another one over it, see above
     trainer.remove_callback(PrinterCallback)

@@ -93,7 +93,8 @@ def learn(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, started
     the_trainer, reporter = preference_trainer.build(trainee, watch, learned, reference, tokenizer)
     begun = time.monotonic() - (job.manifest.get("seconds", {}).get("train", 0.0) if done else 0.0)
     if done < plan.steps:
-        the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with reporter.trackers.recording():
+            the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = int(the_trainer.state.global_step)
     reporter.close()
     used = sum(lengths) * recipe.epochs

@@ -24,7 +24,7 @@ def probe(
     if not wanted:
         return []
     listen(events.Stage("loading what was saved, for probe replies", 0.0))
-    loaded = load_run(inputs.source, job.folder / "model", inputs.compute)
+    loaded = load_run(inputs.source, job.folder / "model", inputs.compute, four_bits=job.recipe.method == "qlora")
     who = Contestant(name, LocalEngine(loaded.model, loaded.tokenizer, loaded.stop_ids))
     openings = [c.messages[: 1 + (c.messages[0].role == "system")] for c in prompts]
     requests = [

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from personatune import files
 from personatune.errors import RecipeError
 
-Method = Literal["lora", "full", "dpo"]
+Method = Literal["lora", "qlora", "full", "dpo"]
 
 _METHOD_DEFAULTS: dict[Method, dict[str, float]] = {
     "lora": {"learning_rate": 3e-4},
+    "qlora": {"learning_rate": 3e-4},
     "full": {"learning_rate": 2e-5},
     "dpo": {"learning_rate": 5e-5, "beta": 0.1},
 }
+TENSORBOARD = "tensorboard"
+TRACKERS = (TENSORBOARD, "mlflow", "trackio", "wandb")
+"""Where figures may go beside metrics.jsonl."""
 DPO_LEARNING_RATE_OF_FULL = 2e-6
 """What dpo takes where it goes on from whole weights: every layer moves at once."""
 
@@ -34,13 +38,14 @@ class Recipe(BaseModel):
     language: str = Field("en", pattern=r"^[a-z]{2,3}$")
     """Whose words are kept when `vocab` is a number; other languages are then written in small pieces."""
     method: Method = "lora"
-    """`lora` trains small adapters, `full` every layer (the embedding stays), `dpo` goes on from a run with votes."""
+    """`lora` trains small adapters, `qlora` the same over weights of 4 bits, `full` every layer (the embedding stays),
+    `dpo` goes on from a run with votes."""
     beta: float | None = Field(None, gt=0, le=10)
     """For dpo: how hard the run is held to the one it goes on from; left out, 0.1. Smaller lets it move further."""
     epochs: int = Field(2, ge=1, le=1000)
     """How often every conversation is seen; the best moment on the way is kept, see `keep`."""
     learning_rate: float | None = Field(None, gt=0, le=1)
-    """The highest step size; left out, 3e-4 for lora, 2e-5 for full, and for dpo 5e-5 or (whole weights) 2e-6."""
+    """The highest step size; left out, 3e-4 for lora and qlora, 2e-5 for full; for dpo 5e-5 or (whole weights) 2e-6."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -49,6 +54,8 @@ class Recipe(BaseModel):
     """Conversations computed at once; more needs more memory."""
     accumulate: int = Field(1, ge=1, le=4096)
     """Batches summed into one step: 1 x 8 and 8 x 1 give the same training."""
+    checkpointing: bool = False
+    """Keep one vector a layer and token and compute the rest again: much less memory, a third more time."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """How strongly weights are pulled to zero."""
     max_grad_norm: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -73,6 +80,18 @@ class Recipe(BaseModel):
     """Where to compute; `auto` takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """The number format of frozen weights and activations; `auto` takes bf16 where the hardware is quick in it."""
+    report_to: str = TENSORBOARD
+    """Where the figures of each step go too: tensorboard, mlflow, trackio, wandb, with commas between; or none."""
+
+    @field_validator("report_to")
+    @classmethod
+    def _known_trackers(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in (*TRACKERS, "none")]:
+            raise ValueError(f"there is no tracker {unknown[0]!r}; known: {', '.join(TRACKERS)}, or none")
+        if "none" in names and len(names) > 1:
+            raise ValueError("none stands alone")
+        return ",".join(dict.fromkeys(names)) or "none"
 
     def resolved(self) -> Recipe:
         """The recipe with its method's defaults filled in."""
@@ -80,6 +99,11 @@ class Recipe(BaseModel):
         if self.method == "dpo":
             missing["keep"] = "last"
         return self.model_copy(update=missing)
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether small adapters are trained beside frozen weights."""
+        return self.method in ("lora", "qlora")
 
     @property
     def given(self) -> dict[str, Any]:

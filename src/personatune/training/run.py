@@ -20,16 +20,17 @@ from personatune.data.load import load
 from personatune.data.preferences import Preferences
 from personatune.data.split import Split, split
 from personatune.errors import DataError, RunError
-from personatune.models import memory
+from personatune.models import device, memory
 from personatune.models.device import choose
 from personatune.models.resolve import resolve
 from personatune.persona import Persona
 from personatune.store.store import Store
-from personatune.training import events, going_on
+from personatune.training import events, going_on, trackers
 from personatune.training.job import Inputs, Job, claim
 from personatune.training.live import LiveFile
 from personatune.training.preference_rows import refuse_unfit, refuse_unsound_pairs
 from personatune.training.preference_training import learn
+from personatune.training.processes import here, refuse_what_they_cannot
 from personatune.training.recipe import Recipe
 from personatune.training.rows import Rows, render_all
 from personatune.training.saving import save
@@ -84,7 +85,10 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
     recipe, options = recipe or Recipe(), options or TrainOptions()
     listen = options.listen
     started = time.monotonic()
+    processes = here()
     refuse_unfit(recipe, options.parent, options.preferences)
+    refuse_what_they_cannot(recipe, processes)
+    trackers.require(recipe.report_to)
     conversations = load(options.data or persona.train_file)
     refuse_unsound(conversations, options.data or persona.folder)
     refuse_unsound_pairs(options.preferences)
@@ -93,6 +97,9 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
         recipe = going_on.inherit(recipe, parent)
     source = resolve(recipe.model, lambda what, share: listen(events.Stage(what, share)))
     compute = choose(recipe.device, recipe.dtype)
+    device.refuse_fp16()
+    if recipe.method == "qlora":
+        device.refuse_four_bits(compute.device)
     listen(events.Note(f"device: {compute.device} in {compute.dtype} ({compute.reason})"))
     inputs = Inputs(conversations, source, compute, options.data or persona.train_file, parent, options.preferences)
     if parent:
@@ -118,8 +125,15 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
                 inputs = replace(inputs, compute=replace(compute, dtype=job.manifest["dtype"]))
             try:
                 if "trained" not in job.manifest:
+                    processes.join()
+                    processes.tell(Task(job, inputs, parts))
                     learn_from = learn if recipe.method == "dpo" else _train
                     job.record(store, learn_from(job, inputs, parts, options, started))
+                    processes.leave()
+                else:
+                    processes.join()
+                    processes.tell(None)
+                    processes.leave()
                 if "trained" in job.manifest:
                     samples = probe(f"{persona.name}@{job.name}", job, inputs, parts.heldout or parts.train, listen)
                     store.add_samples(samples)
@@ -139,6 +153,30 @@ def train(persona: Persona, recipe: Recipe | None = None, options: TrainOptions 
                 (job.folder / vocabulary.FILE).unlink(missing_ok=True)  # model/ has it
             watched.end()
     return Run(job.name, job.folder, job.manifest)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the first of several processes tells the others to compute with it."""
+
+    job: Job
+    inputs: Inputs
+    parts: Split
+
+
+def follow(stop: Event) -> bool:
+    """What every process but the first does: compute along and write nothing. Returns False when the run was paused."""
+    processes = here()
+    started = time.monotonic()
+    processes.join()
+    task = processes.tell()
+    if task is None:
+        processes.leave()
+        return True
+    choose(task.inputs.compute.device)  # this process's own GPU of that kind
+    facts = _train(task.job, task.inputs, task.parts, TrainOptions(stop=stop), started)
+    processes.leave()
+    return "trained" in facts
 
 
 def refuse_unsound(conversations: Sequence[Conversation], what: Path) -> None:
@@ -174,7 +212,13 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     seed_everything(recipe.seed)
     memory.forget_peak()
     listen(events.Stage("loading the model", 0.0))
-    loaded = load_to_go_on(source, parent.weights, compute) if parent else load_base(source, compute)
+    # Weights that are to be divided may be too large for one GPU: the processor's memory holds them until then.
+    place = replace(compute, device="cpu") if here().sharded else compute
+    four_bits = recipe.method == "qlora"
+    if parent:
+        loaded = load_to_go_on(source, parent.weights, place, four_bits=four_bits)
+    else:
+        loaded = load_base(source, place, four_bits=four_bits)
     tokenizer = loaded.tokenizer
 
     rows, heldout = render_all(tokenizer, parts, recipe.max_tokens, listen)
@@ -192,15 +236,16 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         new_ids = vocabulary.new_ids()
         learn = ([new_ids[token] for token in learn[0]], learn[1]) if learn else None
 
+    processes = here()
     nll_before = job.manifest.get("heldout", {}).get("nll_before")
-    if nll_before is None and heldout.rendered and not parent:
+    if nll_before is None and heldout.rendered and not parent and not processes.sharded:
         listen(events.Stage("scoring the held-out replies before training", 0.5))
         nll_before = Trainee(loaded.model).nll(heldout.rendered)
     trainee = Trainee(loaded.model, recipe, learn)
     if parent:
-        if recipe.method == "lora":
+        if recipe.has_adapters:
             trainee.start_from(parent.weights)
-        if nll_before is None and heldout.rendered:
+        if nll_before is None and heldout.rendered and not processes.sharded:
             nll_before = trainee.nll(heldout.rendered)
     elif learn and trainee.trained_rows is not None:
         names = ", ".join(tokenizer.convert_ids_to_tokens(list(learn[0])))
@@ -215,33 +260,42 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
         accumulate=recipe.accumulate,
         seed=recipe.seed,
     )
-    used, padding = plan.tokens(lengths)
+    pad_to = device.pad_to(compute.device)
+    used, padding = plan.tokens(lengths, pad_to)
     labelled = sum(sum(r.labelled) for r in rows.rendered) * recipe.epochs
-    widest = max(batches.width(lengths[row] for row in batch) * len(batch) for batch in plan.batches)
-    needed = estimate.memory(trainee, recipe, widest)
-    estimate.refuse_if_too_big(needed, compute.device)
-    forecast = estimate.seconds(trainee, used + padding, labelled)
+    share = batches.share(plan, recipe.batch_size, recipe.accumulate, processes.rank, processes.count)
+    needed = estimate.memory(trainee, recipe, share.widest(lengths, pad_to))
+    if processes.first:
+        estimate.refuse_if_too_big(needed, compute.device)
+    like = compute.empty()
+    forecast = estimate.seconds(trainee, used + padding, labelled, like) / processes.count
 
-    checkpoint = checkpoints.latest_checkpoint(job.folder)
+    checkpoint = processes.tell(checkpoints.latest_checkpoint(job.folder) if processes.first else None)
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    checkpoints.forget_after(job.folder, done)
+    if processes.first:
+        checkpoints.forget_after(job.folder, done)
     share_left = 1 - done / plan.steps
     listen(events.Planned(job.name, recipe.epochs, plan.steps, done, forecast * share_left, needed))
     seconds_load = time.monotonic() - started
-    files.write_json(job.folder / "heldout.json", [str(c.source) for c in heldout.conversations])
-    going_on.write_split(job.folder, parts, parent)
     job.manifest["heldout"] = {"conversations": len(heldout.rendered), "nll_before": nll_before}
-    manifest.write(job.folder, job.manifest)
+    if processes.first:
+        files.write_json(job.folder / "heldout.json", [str(c.source) for c in heldout.conversations])
+        going_on.write_split(job.folder, parts, parent)
+        manifest.write(job.folder, job.manifest)
 
     watch = trainer.Watch(job.folder, plan, lengths, heldout.rendered, recipe, listen, options.stop, done)
+    watch.nll_before = nll_before
     the_trainer, reporter = trainer.build(trainee, watch, rows.rendered, compute.device)
     # What was trained before a pause counts too; steps that a crash lost do not.
     begun = time.monotonic() - (job.manifest.get("seconds", {}).get("train", 0.0) if done else 0.0)
     if done < plan.steps:
-        the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with reporter.trackers.recording():
+            the_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     step = int(the_trainer.state.global_step)
     reporter.close()
+    nll_before = job.manifest["heldout"]["nll_before"] = reporter.nll_before
     facts: dict[str, Any] = {
+        **({"processes": {"count": processes.count, "sharded": processes.sharded}} if processes.count > 1 else {}),
         "status": "training" if step >= plan.steps else "interrupted",
         "data": {**job.manifest["data"], "train": len(rows.rendered), "heldout": len(heldout.rendered)},
         "turn_rows": trainee.row_ids.tolist(),
@@ -263,7 +317,7 @@ def _train(job: Job, inputs: Inputs, parts: Split, options: TrainOptions, starte
     if step < plan.steps:
         return facts
 
-    best_step, best_nll, best_epoch = checkpoints.best_so_far(job.folder)
+    best_step, best_nll, best_epoch = processes.tell(checkpoints.best_so_far(job.folder))
     if recipe.keep == "heldout" and heldout.rendered:
         trainee.load_trainable(job.folder / "best")
     else:
@@ -291,13 +345,13 @@ def _vocabulary(job: Job, loaded: Loaded, rows: Rows, listen: events.Listener) -
     size = job.recipe.vocab
     if size == "full":
         return None
-    kept = vocabulary.read(job.folder)
+    kept: Vocabulary | None = here().tell(vocabulary.read(job.folder))
     if kept is None:
         listen(events.Stage(f"choosing {size:,} tokens", 0.3))
         said = [row.token_ids for row in rows.rendered]
         expected = vocabulary.expectations(loaded.model, said)
         wanted = vocabulary.Wanted(frozenset(chain.from_iterable(said)), expected, job.recipe.language)
         kept = vocabulary.choose(loaded.tokenizer, wanted, size)
-        if kept is not None:
+        if kept is not None and here().first:
             kept.write(job.folder)
     return kept

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from personatune.models import tokenizer_files
 from personatune.models.device import Compute
 from personatune.training.job import Job
+from personatune.training.processes import here
 
 if TYPE_CHECKING:
     from personatune.models.load import Loaded
@@ -20,8 +21,11 @@ def save(job: Job, trainee: Any, loaded: Loaded, compute: Compute, vocabulary: V
 
     tokenizer = loaded.tokenizer
     staging, place = job.folder / "model.new", job.folder / "model"
-    shutil.rmtree(staging, ignore_errors=True)
-    trainee.save_model(staging, compute.torch_dtype)
+    if here().first:
+        shutil.rmtree(staging, ignore_errors=True)
+    trainee.save_model(staging, compute.torch_dtype)  # of divided weights every process gives its part
+    if not here().first:
+        return
     tokenizer_files.save(tokenizer, staging)
     if vocabulary is not None:
         vocabulary.write(staging)

@@ -11,14 +11,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.functional import cross_entropy
 
 from personatune.data.render import Rendered
 from personatune.errors import RecipeError, RunError
+from personatune.models.device import PAD_TO, pad_to
 from personatune.training.batches import width
 from personatune.training.decoder import decoder_of
 from personatune.training.layers import pick
 from personatune.training.loss import OutputLayerLoss, TrainedRows
+from personatune.training.processes import here
 from personatune.training.recipe import Recipe
 
 TRAINABLE_FILE = "trainable.safetensors"
@@ -44,24 +47,37 @@ class Trainee(nn.Module):
         tied = self._head[0].weight is self._embed[0].weight
         if rows is not None and not tied:
             rows = None  # an untied output layer has rows of its own, which full fine-tuning may learn
+        self._no_split_modules = getattr(causal, "_no_split_modules", None)  # the layers that FSDP divides one by one
+        self._rows_off = False
         self.row_ids = torch.tensor(rows[0] if rows else [], dtype=torch.int64)
         self.causal = [causal]
         if recipe is None:
             self.model = causal
-        elif recipe.method == "lora":
+        elif recipe.has_adapters:
             self.model = _with_adapters(causal, recipe, rows)
         else:
             self.model = _thawed(causal)
             if rows is not None:
                 self.rows = nn.Parameter(rows[1].clone())
         thawed = recipe is not None and recipe.method == "full"
-        self.decoder = None if thawed or not self._plain_head else decoder_of(causal)
+        # Divided weights come together as a layer of transformers is called, so they must be.
+        called = thawed or here().sharded
+        self.decoder = None if called or not self._plain_head else decoder_of(causal)
         """Computes the layers in transformers' place, where it knows the model."""
+        self.checkpointing = recipe is not None and recipe.checkpointing
+        """Whether layers keep what goes into them alone, and compute the rest again."""
+        if self.checkpointing:
+            if self.decoder is not None:
+                self.decoder.checkpointing = True
+            elif hasattr(causal, "activation_checkpointing_enable"):
+                causal.activation_checkpointing_enable({"use_reentrant": False})
+            else:  # what transformers 5.20 calls it
+                causal.gradient_checkpointing_enable({"use_reentrant": False})
 
     @property
     def trained_rows(self) -> Tensor | None:
         """The turn tokens' rows, (r, hidden) in fp32."""
-        if not len(self.row_ids):
+        if not len(self.row_ids) or self._rows_off:
             return None
         if hasattr(self, "rows"):
             own: Tensor = self.rows
@@ -104,6 +120,7 @@ class Trainee(nn.Module):
                 hidden = output.last_hidden_state.flatten(0, 1)
             speaking = pick(hidden, mask.flatten().nonzero()[:, 0])
             trained = TrainedRows(self.row_ids.to(target.device), rows) if rows is not None else None
+            self._output_loss.weight = self._head[0].weight  # of divided weights it is another while it is whole
             return self._output_loss.each(speaking, target, trained)
 
     def _embed_tokens(self, ids: Tensor) -> Tensor:
@@ -119,19 +136,32 @@ class Trainee(nn.Module):
         return inputs
 
     @torch.no_grad()
-    def nll(self, rendered: Sequence[Rendered], batch_size: int = 8) -> float:
-        """Nats per labelled token of some conversations, computed without touching the chance of training."""
-        was_training = self.training
+    def nll(self, rendered: Sequence[Rendered], batch_size: int = 8, *, untrained: bool = False) -> float:
+        """Nats per labelled token of some conversations, computed without touching the chance of training.
+
+        Several processes share the batches, and all know the sum. `untrained` is for fresh adapters, which change
+        nothing yet: the turn tokens' rows, which begin with a sensible start, are left out too.
+        """
+        was_training, self._rows_off = self.training, untrained
         self.eval()
         device = self._head[0].weight.device
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         ordered = sorted(rendered, key=lambda r: len(r.token_ids))
-        for start in range(0, len(ordered), batch_size):
-            batch = {k: v.to(device) for k, v in collate(ordered[start : start + batch_size]).items()}
-            total += float(self(**batch))
-            count += int((batch["labels"] != -100).sum())
+        starts = range(0, len(ordered), batch_size)
+        processes = here()
+        for turn in range(0, len(starts), processes.count):
+            mine = turn + processes.rank
+            start = starts[mine] if mine < len(starts) else 0  # divided weights want every process, each time
+            rows = collate(ordered[start : start + batch_size], pad_to(device.type))
+            batch = {k: v.to(device) for k, v in rows.items()}
+            nats = float(self(**batch))
+            if mine < len(starts):
+                total += nats
+                count += int((batch["labels"] != -100).sum())
         self.train(was_training)
-        return total / max(1, count)
+        self._rows_off = False
+        total, count = processes.add([total, count])
+        return total / max(1.0, count)
 
     def count(self) -> tuple[int, int]:
         """Parameters in all, and those trained."""
@@ -139,10 +169,11 @@ class Trainee(nn.Module):
         return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
     def save_trainable(self, folder: Path) -> None:
-        """Write the trained tensors in full precision: what a checkpoint needs."""
-        folder.mkdir(parents=True, exist_ok=True)
-        trained = {n: p.detach().cpu().contiguous() for n, p in self.named_parameters() if p.requires_grad}
-        save_file(trained, folder / TRAINABLE_FILE)
+        """Write the trained tensors in full precision: what a checkpoint needs. All processes ask, the first writes."""
+        trained = {n: _whole(p.detach()).cpu().contiguous() for n, p in self.named_parameters() if p.requires_grad}
+        if here().first:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(trained, folder / TRAINABLE_FILE)
 
     def load_trainable(self, folder: Path) -> None:
         """Read what `save_trainable` wrote."""
@@ -150,7 +181,7 @@ class Trainee(nn.Module):
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if parameter.requires_grad:
-                    parameter.copy_(saved[name])
+                    parameter.copy_(_divided_as(parameter, saved[name]))
 
     def start_from(self, model_folder: Path) -> None:
         """Go on from the adapter that `save_model` wrote. Raises `RunError` when it has another shape."""
@@ -175,17 +206,53 @@ class Trainee(nn.Module):
     @torch.no_grad()
     def save_model(self, folder: Path, dtype: torch.dtype) -> None:
         """Write the result as others read it: a PEFT adapter, or whole weights in `dtype`."""
-        if hasattr(self.model, "peft_config"):
-            self.model.save_pretrained(folder, save_embedding_layers=False)  # a trimmed one is cut from the base again
+        if here().sharded:
+            self._save_divided(folder, dtype)
+        elif not here().first:
             return
-        if hasattr(self, "rows"):
-            self._embed[0].weight[self.row_ids] = self.rows.to(self._embed[0].weight.dtype)
-        self.model.to(dtype).save_pretrained(folder)
+        elif hasattr(self.model, "peft_config"):
+            self.model.save_pretrained(folder, save_embedding_layers=False)  # a trimmed one is cut from the base again
+        else:
+            if hasattr(self, "rows"):
+                self._embed[0].weight[self.row_ids] = self.rows.to(self._embed[0].weight.dtype)
+            self.model.to(dtype).save_pretrained(folder)
+
+    def _save_divided(self, folder: Path, dtype: torch.dtype) -> None:
+        """Weights of which every process has a part, put together one at a time in the first one's memory."""
+        if hasattr(self.model, "peft_config"):
+            parts = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+            adapters = {name: _whole(part.detach()).cpu() for name, part in parts}
+            if here().first:
+                self.model.save_pretrained(folder, save_embedding_layers=False, state_dict=adapters)
+            return
+        rows = _whole(self.rows.detach()) if hasattr(self, "rows") else None
+        tied = self._embed[0].weight
+        state: dict[str, Tensor] = {}
+        for name, part in self.model.state_dict(keep_vars=True).items():
+            whole = _whole(part.detach())
+            if here().first:
+                state[name] = whole.to("cpu", dtype, copy=True)
+                if rows is not None and part is tied:
+                    state[name][self.row_ids] = rows.to("cpu", dtype)
+        if here().first:
+            self.model.save_pretrained(folder, state_dict=state)
 
 
-def collate(rows: Sequence[Rendered]) -> dict[str, Tensor]:
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor as it is, or the whole of one that is divided among processes, who must all ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _divided_as(like: Tensor, whole: Tensor) -> Tensor:
+    """`whole` divided among processes as `like` is, if that is."""
+    if not isinstance(like, DTensor):
+        return whole
+    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements)
+
+
+def collate(rows: Sequence[Rendered], multiple: int = PAD_TO) -> dict[str, Tensor]:
     """Pad on the right to the batch's width: ids, attention mask and labels of shape (rows, width)."""
-    length = width(len(row.token_ids) for row in rows)
+    length = width((len(row.token_ids) for row in rows), multiple)
     ids = torch.zeros(len(rows), length, dtype=torch.int64)
     attention = torch.zeros_like(ids)
     labels = torch.full_like(ids, -100)

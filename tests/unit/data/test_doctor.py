@@ -27,7 +27,8 @@ def planted(*texts, **options):
 
 
 def test_a_clean_data_set_has_no_finding():
-    suite = [SuitePrompt(id="sea", text="Have you ever been to sea?")]
+    spoken_of = " ".join(clean_rows()[20].replies[0].split()[1:4])
+    suite = [SuitePrompt(id="words", text=f"{spoken_of}?")]
 
     assert codes(clean_rows(), suite_prompts=suite, count_tokens=lambda _: 10) == []
 
@@ -144,7 +145,7 @@ def test_ending_nearly_always_with_the_same_mark_is_a_note_unless_it_is_a_full_s
 def test_a_suite_prompt_in_the_training_data_is_an_error_with_case_and_row():
     suite = [
         SuitePrompt(id="sea", text="have you EVER been to sea"),
-        SuitePrompt(id="sky", text="What colour is the sky?"),
+        SuitePrompt(id="sky", text=" ".join(clean_rows()[20].replies[0].split()[1:4])),
     ]
     finding = only(planted("Have you ever been to sea?!", "Twice."), "suite-leak", suite_prompts=suite)
 

@@ -95,7 +95,7 @@ def test_a_misspelt_key_names_the_right_one(misspelt, meant):
         {"heldout": 0.6},
         {"learning_rate": 0},
         {"lora_dropout": 1.0},
-        {"method": "qlora"},
+        {"method": "galore"},
         {"seed": -1},
         {"batch_size": "four"},
         {"learning_rate": float("nan")},

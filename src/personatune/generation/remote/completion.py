@@ -28,8 +28,12 @@ class Piece:
     """How many tokens the reply took, when the server says so."""
 
 
+class NoCompletionError(ResourceError):
+    """One answer cannot be used; another may be better."""
+
+
 def completion(answer: bytes, connection: Connection) -> Piece:
-    """The reply in a whole answer. Raises `ResourceError` when it is none."""
+    """The reply in a whole answer. Raises `NoCompletionError` when it is none."""
     try:
         value = json.loads(answer)
         if (piece := _piece(value, "message")) is not None:
@@ -122,9 +126,9 @@ def _broke_off(connection: Connection) -> ResourceError:
     )
 
 
-def _no_completion(answer: bytes, connection: Connection) -> ResourceError:
+def _no_completion(answer: bytes, connection: Connection) -> NoCompletionError:
     said = connection.shown(answer) or "an empty answer"
-    return ResourceError(
+    return NoCompletionError(
         f"{connection.url} answers, but not as OpenAI's chat completions do: {said}",
         fix="check that the address is that of an OpenAI-compatible server; it mostly ends in /v1",
     )

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from personatune.charts.lengths import lengths
 from personatune.conversation import ROLES, Conversation, Message
-from personatune.data import edit, journal
+from personatune.data import drafts, edit, journal
 from personatune.data.catalogue import Catalogue, Placed, Remark, RowFindings
 from personatune.data.edit import RowPlace, Splice
 from personatune.data.findings import counted
@@ -94,6 +94,9 @@ def data(request: Request, persona: Who, q: str = "", finding: str = "") -> Resp
         who=persona,
         catalogue=catalogue,
         has_lengths=bool(catalogue.conversations),
+        drafts=len(
+            drafts.waiting(drafts.read(persona.folder), catalogue.conversations, drafts.discarded(persona.folder))
+        ),
         command=command_line(["data", "check", persona.name]),
         **_about(request, persona, catalogue),
         **_listed(request, persona, catalogue, where, 0),

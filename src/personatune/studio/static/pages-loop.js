@@ -138,3 +138,19 @@ if (talkPlace) {
 if (matchMedia("(max-width: 1080px)").matches) {
   for (const fold of document.querySelectorAll(".aside-fold[open]")) fold.open = false;
 }
+
+// Drafts: a, e and d decide about the one that has the focus; then the next one has it.
+document.addEventListener("keydown", (event) => {
+  const draft = event.target.closest?.("[data-draft]");
+  if (!draft || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  const button = draft.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (button) { event.preventDefault(); event.stopPropagation(); button.click(); }
+}, true);
+document.addEventListener("htmx:afterSettle", (event) => {
+  const gone = event.target.closest?.("[data-decided]") ?? document.querySelector("[data-decided]:not([data-seen])");
+  if (!gone || gone.hasAttribute("data-seen")) return;
+  gone.setAttribute("data-seen", "");
+  let next = gone.nextElementSibling;
+  while (next && !next.matches("[data-draft]")) next = next.nextElementSibling;
+  (next ?? gone.firstElementChild).focus();
+});
