@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -479,13 +478,7 @@ def _name(path: Path, folder: Path) -> str:
 
 def _replace(folder: Path, staging: Path) -> None:
     """Put the new export in the place of the old one; a kill in between leaves one of them whole beside it."""
-    for path in staging.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    files.flush_folder(staging)
     aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():

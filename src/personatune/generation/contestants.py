@@ -19,6 +19,7 @@ from personatune.generation.contestant import Contestant
 from personatune.generation.engine import Engine
 from personatune.generation.params import GenerationParams
 from personatune.generation.remote.address import Remote, is_remote
+from personatune.models import weights
 from personatune.models.device import Compute, DeviceChoice, choose
 from personatune.models.gguf_file import Stage
 from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
@@ -120,7 +121,9 @@ def open_contestant(persona: Persona, which: str, opening: Opening | None = None
     run = which if _RUN.fullmatch(which) else None
     system_prompt = persona.system_prompt if which == "prompted" else None
     if run:
-        system_prompt = manifest.read(persona.runs_folder / run).get("system_prompt")
+        made = manifest.read(persona.runs_folder / run)
+        weights.refuse_changed(persona.runs_folder / run, made)
+        system_prompt = made.get("system_prompt")
     return Contestant(
         name=f"{persona.name}@{which}",
         engine=_fast_engine(opening.fast) if opening.fast else _torch_engine(persona, which, opening),

@@ -367,16 +367,6 @@ def test_recovery_keeps_what_the_store_knows_and_needs_no_folder(store, tmp_path
     assert store.recover(tmp_path / "none").runs == ()
 
 
-def test_rebuild_moves_the_damaged_file_away_and_records_the_runs(path):
-    folder = path.parent.parent / "runs"
-    write_runs(folder)
-    for number in (1, 2):
-        path.write_bytes(b"damaged")
-        with Store.rebuild(path, folder) as store:
-            assert [record.name for record in store.runs()] == ["r3", "r10"]
-        assert path.with_name(f"store.db.damaged-{number}").read_bytes() == b"damaged"
-
-
 def test_what_the_machine_refuses_is_said(store, path, monkeypatch):
     with pytest.raises(ResourceError, match="directory"):
         Store.open(path.parent)
