@@ -32,6 +32,7 @@ _COUNTED = {
     "artefacts": "artefact",
 }
 _FARTHEST = 1 << 40
+_LARGEST = 1 << 38
 
 
 @dataclass
@@ -105,6 +106,7 @@ def _opened(source: Path) -> Iterator[sqlite3.Connection]:
         for ending in ("", "-wal"):
             if Path(f"{source}{ending}").is_file():
                 shutil.copyfile(f"{source}{ending}", Path(folder) / f"copy.db{ending}")
+        _pad(Path(folder) / "copy.db")
         connection = sqlite3.connect(Path(folder) / "copy.db", isolation_level=None)
         connection.row_factory = sqlite3.Row
         try:
@@ -114,6 +116,16 @@ def _opened(source: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
+
+
+def _pad(path: Path) -> None:
+    """Give a file that was cut off the length that its first page promises: SQLite reads no other."""
+    with path.open("r+b") as file:
+        head = file.read(100)
+        size = int.from_bytes(head[16:18]) or 0
+        wanted = (65536 if size == 1 else size) * int.from_bytes(head[28:32])
+        if head.startswith(b"SQLite format 3\0") and path.stat().st_size < wanted < _LARGEST:
+            file.truncate(wanted)
 
 
 def _take(old: sqlite3.Connection, new: sqlite3.Connection, table: str, salvaged: Salvaged) -> None:
