@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -15,6 +17,7 @@ from personatune import files
 from personatune.errors import StoreError
 from personatune.store import ledger
 from personatune.store.connection import told
+from personatune.store.rows import JSON_COLUMNS
 from personatune.store.store import Store
 
 _TABLES = (
@@ -33,6 +36,8 @@ _COUNTED = {
 }
 _FARTHEST = 1 << 40
 _LARGEST = 1 << 38
+_ONE_BY_ONE = 300
+"""How many unreadable rows in a row are passed over singly, before the steps grow."""
 
 
 @dataclass
@@ -61,8 +66,9 @@ def fault_of(path: Path) -> str | None:
             found = [str(row[0]) for row in store.query("PRAGMA integrity_check(5)")]
             if found != ["ok"]:
                 return found[0]
-            orphans = store.query("PRAGMA foreign_key_check")
-            return f"{len(orphans)} rows name what is not there" if orphans else None
+            if orphans := store.query("PRAGMA foreign_key_check"):
+                return f"{len(orphans)} rows name what is not there"
+            return next((f"a row of {table} is no JSON" for table in _TABLES if _has_nonsense(store, table)), None)
     except StoreError as error:
         if error.damaged:
             return error.what
@@ -99,6 +105,14 @@ def rebuilt(path: Path, sources: Sequence[Path], runs_folder: Path, votes: Path)
     return salvaged
 
 
+def _has_nonsense(store: Store, table: str) -> bool:
+    columns = [row[1] for row in store.query(f"PRAGMA table_info({table})") if row[1] in JSON_COLUMNS]
+    # Python writes numbers that JSON does not know.
+    texts = [f"replace(replace({name}, 'NaN', 'null'), 'Infinity', '0')" for name in columns]
+    wrong = " OR ".join(f"NOT json_valid({text})" for text in texts)
+    return bool(wrong and store.query(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1"))
+
+
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[sqlite3.Connection]:
     """A copy of a file, opened however its size disagrees with its first page."""
@@ -124,7 +138,12 @@ def _pad(path: Path) -> None:
         head = file.read(100)
         size = int.from_bytes(head[16:18]) or 0
         wanted = (65536 if size == 1 else size) * int.from_bytes(head[28:32])
-        if head.startswith(b"SQLite format 3\0") and path.stat().st_size < wanted < _LARGEST:
+        missing = wanted - path.stat().st_size
+        if head.startswith(b"SQLite format 3\0") and missing > 0 and wanted < _LARGEST:
+            file.seek(0, os.SEEK_END)
+            # What no page and no text can be: a row that went on there is refused, rather than ending in nothing.
+            for _ in range(0, missing, 1 << 20):
+                file.write(b"\xff" * (1 << 20))
             file.truncate(wanted)
 
 
@@ -137,12 +156,15 @@ def _take(old: sqlite3.Connection, new: sqlite3.Connection, table: str, salvaged
         return
     if not names:
         return
+    in_json = [at for at, name in enumerate(names, start=1) if name in JSON_COLUMNS]
     listed = ", ".join(f'"{name}"' for name in names)
     marks = ", ".join("?" * len(names))
     for row in _rows(old, table, listed, salvaged):
         try:
+            for at in in_json:
+                json.loads(row[at])
             done = new.execute(f"INSERT OR IGNORE INTO {table} ({listed}) VALUES ({marks})", tuple(row)[1:])
-        except sqlite3.Error:  # nonsense where a page was overwritten
+        except (sqlite3.Error, ValueError, TypeError):  # nonsense where a page was overwritten
             salvaged.whole = False
             continue
         salvaged.rows[table] = salvaged.rows.get(table, 0) + done.rowcount
@@ -150,15 +172,16 @@ def _take(old: sqlite3.Connection, new: sqlite3.Connection, table: str, salvaged
 
 def _rows(old: sqlite3.Connection, table: str, listed: str, salvaged: Salvaged) -> Iterator[Any]:
     """The rows that can be read: behind a broken page, reading goes on at the first row that answers."""
-    at, step = -1, 1
+    at, failed = -1, 0
     while at < _FARTHEST:
         try:
             # Through the table itself: an index may be broken where the rows are whole.
             sql = f"SELECT rowid, {listed} FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid"
             for row in old.execute(sql, (at,)):
-                at, step = row[0], 1
+                at, failed = row[0], 0
                 yield row
             return
         except (sqlite3.Error, UnicodeDecodeError):
             salvaged.whole = False
-            at, step = at + step, step * 2
+            failed += 1
+            at += 1 << max(0, failed - _ONE_BY_ONE)

@@ -25,6 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from personatune import files
 from personatune.data.render import Rendered
 from personatune.models import memory
+from personatune.training import divergence
 from personatune.training.batches import Plan
 from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole, read_metrics
 from personatune.training.events import Listener, Measured, Stepped
@@ -121,6 +122,7 @@ class Reporter(TrainerCallback):
         self._metrics = watch.folder / METRICS
         self._board = SummaryWriter(str(watch.folder / "tensorboard"), purge_step=watch.steps_done)
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
+        self._losses = [line["loss"] for line in read_metrics(watch.folder) if "loss" in line]
         self._started = self._last_save = time.monotonic()
         self._save_cost = 0.0
         per_epoch = watch.plan.steps / watch.recipe.epochs
@@ -146,6 +148,9 @@ class Reporter(TrainerCallback):
         loss = float(logs["loss"])
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
+        self._losses.append(loss)
+        if fault := divergence.fault_of(self._losses, float(logs.get("grad_norm", 0.0))):
+            raise divergence.refuse(fault, w.recipe, w.folder, step=step, steps=w.plan.steps)
         speed = sum(t for _, t in self._recent) / max(elapsed, 1e-9)
         stepped = Stepped(
             step=step,
@@ -196,6 +201,9 @@ class Reporter(TrainerCallback):
         if not w.heldout:
             return
         nll = self._trainee.nll(w.heldout)
+        if not math.isfinite(nll):
+            fault = "the loss on held-out replies is not a number any more"
+            raise divergence.refuse(fault, w.recipe, w.folder, step=step, steps=w.plan.steps)
         lowest = min(
             (line["heldout_nll"] for line in read_metrics(w.folder) if "heldout_nll" in line), default=math.inf
         )
@@ -236,6 +244,7 @@ def argument_values(folder: Path, recipe: Recipe, plan: Plan, device: str) -> di
         "data_seed": recipe.seed,
         "save_strategy": "no",
         "logging_strategy": "no",
+        "logging_nan_inf_filter": False,  # a loss that is no number is told as what it is
         "eval_strategy": "no",
         "report_to": [],
         "remove_unused_columns": False,

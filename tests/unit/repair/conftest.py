@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from whole import whole_persona
 
 from personatune import settings
 from personatune.persona import Persona
+from whole_persona import whole_persona
 
 
 @pytest.fixture(scope="session")

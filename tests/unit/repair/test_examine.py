@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from whole import export_in, run_in, safetensors, vote, votes_in
 
 from personatune import files, manifest
 from personatune.errors import PersonaError, RunError, StoreError
@@ -26,6 +25,7 @@ from personatune.repair.visit import QUARANTINE
 from personatune.store import ledger, migrations
 from personatune.store.of_persona import open_store
 from personatune.store.store import Store
+from whole_persona import export_in, run_in, safetensors, vote, votes_in
 
 
 def state_of(folder: Path) -> dict[str, str]:
@@ -97,6 +97,12 @@ def store_without_a_head(persona: Persona) -> None:
     content = bytearray(persona.store_file.read_bytes())
     content[:4096] = os.urandom(4096)
     persona.store_file.write_bytes(content)
+
+
+def a_value_of_the_store_is_nonsense(persona: Persona) -> None:
+    with closing(sqlite3.connect(persona.store_file)) as connection:
+        connection.execute("UPDATE runs SET manifest = '{' WHERE name = 'r1'")
+        connection.commit()
 
 
 def lost_votes(persona: Persona) -> None:
@@ -171,7 +177,8 @@ def an_export_half_replaced(persona: Persona) -> None:
 
 MENDED = [
     torn_row, zeros_after_a_crash, cut_store, store_cut_to_a_page, empty_store, no_store, garbled_store,
-    store_without_a_head, lost_votes, no_ledger, torn_ledger, garbled_manifest, no_manifest, forgotten_run,
+    store_without_a_head, a_value_of_the_store_is_nonsense,
+    lost_votes, no_ledger, torn_ledger, garbled_manifest, no_manifest, forgotten_run,
     cut_off_training, record_behind, temporary_files, garbled_generation_config, garbled_recipe, no_persona_file,
     an_export_half_replaced,
 ]  # fmt: skip

@@ -310,8 +310,7 @@ def test_a_damaged_file_says_which_and_what_to_do(path):
         with pytest.raises(StoreError, match=r"store\.db is damaged") as caught, Store.open(path) as store:
             store.runs()
         assert caught.value.where == str(path)
-        assert "manifest.json" in str(caught.value.fix)
-        assert f"mv {path} " in str(caught.value.fix)
+        assert f"personatune doctor {path.parent.parent} " in str(caught.value.fix)
 
 
 def test_a_damaged_value_is_damage_too(store, path):
