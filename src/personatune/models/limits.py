@@ -61,10 +61,10 @@ def refuse_gguf(path: Path) -> None:
     except OSError as error:
         raise from_os_error(error, f"reading {path.name}") from error
     if len(head) < 24:
-        raise _refused(path, "breaks off in its first bytes")
+        raise _refused(path, "is a GGUF file that breaks off in its first bytes")
     tensors, keys = struct.unpack("<QQ", head[8:24])
     if tensors > min(_MOST_TENSORS, size // 24) or keys > min(_MOST_TENSORS, size // 13):
-        raise _refused(path, f"promises {tensors:,} tensors and {keys:,} keys in {size:,} bytes")
+        raise _refused(path, f"is a GGUF file of {size:,} bytes that promises {tensors:,} tensors and {keys:,} keys")
 
 
 def _refuse_claims(path: Path, weights_at_most: int) -> None:

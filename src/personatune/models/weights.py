@@ -35,6 +35,10 @@ def refuse_changed(run_folder: Path, made: dict[str, Any]) -> None:
 
     Size and date are looked at; content is read only where they are not those of the last time.
     """
+    if not any((run_folder / "model").glob("*.safetensors")):
+        raise RunError(
+            "the run has no weights", where=run_folder / "model", fix="put them back, or train again with: --fresh"
+        )
     fault = next(iter(faults(run_folder, made)), None)
     if fault is not None:
         name, why = fault
