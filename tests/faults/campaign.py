@@ -64,7 +64,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         for operation in operations:
             points = next(served(Path(folder), operation))["points"]
-            each = given.heavy_each if operation in HEAVY and given.each is None else given.each
+            each = given.each or {"train": given.heavy_each, "export": given.heavy_each, "repair": 200}.get(operation)
             faults = faults_of(points, each)
             here: Counter[str] = Counter(points=len(points))
             for outcome in served(Path(folder), operation, *faults):

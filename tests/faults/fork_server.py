@@ -39,18 +39,18 @@ def main(work: str, operation: str, *faults: str) -> None:
         import personatune.training.trainer  # noqa: F401
 
         torch.set_num_threads(1)
+    os.environ["FAULTS_MODEL"] = str(folder / "tiny")
     settings.cache_folder = lambda: folder / "home"
     template = folder / f"{operation}-template"
     if not template.exists():
         staging = folder / f"{operation}-template.new"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        tiny = folder / "tiny"
-        if operation in operations.HEAVY and not tiny.exists():
+        if operation in operations.HEAVY and not (tiny := folder / "tiny").exists():
             from tiny_models import build_gemma
 
             build_gemma(tiny)
-        in_child(lambda: operations.prepare(staging / "dot", operation, tiny), LIMIT)
+        in_child(lambda: operations.prepare(staging / "dot", operation), LIMIT)
         staging.rename(template)
     for fault in faults or ("count",):
         one(folder, template, operation, fault)
@@ -79,6 +79,8 @@ def one(folder: Path, template: Path, operation: str, fault: str) -> None:
     began = time.monotonic()
     ended = in_child(first, LIMIT)
     if fault == "count":
+        if ended is not None:
+            raise SystemExit(f"{operation} does not work without a fault: {ended}")
         print(json.dumps({"operation": operation, "points": json.loads((place / "points").read_text())}), flush=True)
         return
     confirmed = told.read_text("utf-8").splitlines() if told.exists() else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -151,7 +150,7 @@ def train(folder: Path, confirm: Confirm) -> None:
     from personatune.training.recipe import Recipe
 
     trainer.CHECKPOINT_SECONDS, trainer.CHECKPOINT_SHARE = 0.0, float("inf")
-    recipe = Recipe(model=str(folder.parent / "tiny"), device="cpu", dtype="fp32", epochs=2, batch_size=4, lora_rank=4,
+    recipe = Recipe(model=os.environ["FAULTS_MODEL"], device="cpu", dtype="fp32", epochs=2, batch_size=4, lora_rank=4,
                     learning_rate=2e-3, probes=1, seed=3)  # fmt: skip
     made = run.train(Persona.open(folder), recipe)
     confirm(f"trained {made.name}")
@@ -185,15 +184,14 @@ def visit_error(visit: Any) -> Exception:
 # Where each begins.
 
 
-def prepare(folder: Path, operation: str, tiny: Path | None = None) -> None:
+def prepare(folder: Path, operation: str) -> None:
     """A whole persona's folder, made fit for an operation."""
-    if operation in HEAVY and tiny is not None:
+    if operation in HEAVY:
         from tiny_models import small_talk
 
         create(folder, display_name="Dot", train_jsonl=to_jsonl(small_talk(14)), suite_yaml=None)
         run_in(Persona.open(folder), "r1", 1)
         run_in(Persona.open(folder), "r2", 2)
-        shutil.copytree(tiny, folder.parent / "tiny")
         if operation == "export":
             train(folder, lambda _what: None)
         return
