@@ -19,6 +19,7 @@ import os
 import re
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -129,12 +130,15 @@ def compared(folder: Path, reply: str) -> dict[str, Any]:
     """How long the page's reply is what the same GGUF file finds likeliest here, and how near a tie it was left at."""
     from personatune.conversation import Message
     from personatune.data.render import encode, prompt_text
+    from personatune.export import pieces
     from personatune.export.llama_cpp import LlamaCpp
     from personatune.models.light_tokenizer import LightTokenizer
 
     character = json.loads((folder / "page.json").read_text("utf-8"))["characters"][0]
     home = folder / "characters" / character["name"]
-    model, tokenizer = LlamaCpp(home / "model-q8_0.gguf"), LightTokenizer(home / "onnx")
+    with tempfile.TemporaryDirectory() as scratch:
+        model = LlamaCpp(pieces.whole(home / "model-q8_0.gguf", Path(scratch)))
+    tokenizer = LightTokenizer(home / "onnx")
     system = [Message(role="system", content=character["system"])] if character["system"] else []
     asked = list(encode(tokenizer, prompt_text(tokenizer, [*system, Message(role="user", content=PROMPT)])))
     said = list(encode(tokenizer, reply))

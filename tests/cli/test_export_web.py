@@ -122,6 +122,9 @@ def assert_lawful(folder: Path) -> dict[str, Any]:
             assert test["prompt_ids"]
             assert 1 <= len(test["greedy_ids"]) <= 16
             assert all(0 <= token < one["vocabulary"]["size"] for token in (*test["prompt_ids"], *test["greedy_ids"]))
+        told = {int(token) for token in one["engines"]["wllama"]["stop_logits"]}
+        assert told, "the token that ends a turn stands in every prompt"
+        assert told == set(one["stop_ids"]) & set(one["engines"]["wllama"]["self_test"]["prompt_ids"])
     for path in paths:
         assert (folder / path).is_file(), path
         assert re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", path), path
@@ -182,8 +185,9 @@ def test_both_files_say_the_self_test_again_and_the_template_renders_its_test(ex
     models = {"wllama": llama_cpp.LlamaCpp(home / "model-q8_0.gguf"), "transformers": OnnxModel(home / "onnx", "q8")}
     for engine, model in models.items():
         test = one["engines"][engine]["self_test"]
-        rows = model.follow(test["prompt_ids"], test["greedy_ids"])
-        assert rows.argmax(1).tolist() == test["greedy_ids"]
+        first, *others = test["greedy_ids"]
+        rows = [model.read(test["prompt_ids"]), *(model.add(token) for token in (first, *others[:-1]))]
+        assert [int(row.argmax()) for row in rows[: len(others) + 1]] == test["greedy_ids"]
         assert model.token_ids(test["prompt"]) == test["prompt_ids"]
         model.close()
     messages = [Message(**message) for message in one["render_test"]["messages"]]

@@ -55,7 +55,8 @@ def test_llama_cpp_reads_and_says_what_the_starter_reads_and_says(
         assert [text for text in OWN if there.token_ids(text) != here.token_ids(text)] == []
         assert all(there.ends(token) for token in here.stop_ids)
         prompt = prompt_ids(here.tokenizer, talk("What do you do when it rains?"))
-        assert stepping.likeliest(there, prompt, (), 16) == stepping.likeliest(here, prompt, (), 16)
+        wanted = [stepping.Wanted(tuple(prompt), GenerationParams(temperature=0, max_new_tokens=16))]
+        assert stepping.replies(there, wanted, (), ()) == stepping.replies(here, wanted, (), ())
         turns = cut(here.tokenizer)
         assert turns.system is not None
         assert turns.reply.startswith("<end_of_turn>" if name == "gemma" else "<|im_end|>")

@@ -210,6 +210,47 @@ def test_a_long_conversation_forgets_its_beginning_and_says_so(watched: Watched,
     expect(page.get_by_text("no longer remembers what is above")).to_be_visible()
 
 
+def test_two_characters_keep_their_conversations_apart_and_share_what_is_the_same(watched: Watched, host: Host) -> None:
+    def second(page: Any) -> None:
+        page["characters"].append(
+            page["characters"][0] | {"name": "dash", "title": "Dash", "greeting": "I am the other."}
+        )
+
+    host.change(second)
+    page = watched.page
+    start(page, host)
+    first = say(page, "To the first")
+    fetched = len([path for path in host.asked if path.endswith((".gguf", ".gz"))])
+    page.get_by_label("Character").select_option("Dash")
+    field = page.get_by_label("Say something to Dash")
+    expect(field).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("I am the other.")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(0)
+    assert page.url.endswith("#dash")
+    field.fill("To the second")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Another reply")).to_be_visible(timeout=60_000)
+    assert len([path for path in host.asked if path.endswith((".gguf", ".gz"))]) == fetched, (
+        "the files are here already"
+    )
+    page.reload()
+    expect(page.locator(".turn.mine .words")).to_have_text(["To the second"], timeout=60_000)
+    page.get_by_label("Character").select_option("Dot")
+    expect(page.locator(".turn.mine .words")).to_have_text(["To the first"])
+    assert last_reply(page) == first
+
+
+@pytest.mark.parametrize("saving", [True, False])
+def test_who_saves_data_is_asked_to_think_before_the_download(watched: Watched, host: Host, saving: bool) -> None:
+    page = watched.page
+    page.add_init_script(
+        f"Object.defineProperty(navigator, 'connection', {{value: {{saveData: {str(saving).lower()}}}}})"
+    )
+    page.goto(host.origin)
+    expect(page.get_by_role("button", name="Start")).to_be_visible()
+    expect(page.get_by_text("You asked your browser to save data.")).to_have_count(int(saving))
+
+
 def test_everything_that_page_json_says_is_text(watched: Watched, host: Host) -> None:
     watched.page.goto(host.origin)
     expect(watched.page.get_by_text(GREETING)).to_be_visible()

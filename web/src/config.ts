@@ -9,6 +9,8 @@ export interface FileEntry {
   readonly bytes: number;
   /** Not given for the runtimes of the engines. */
   readonly sha256: string | null;
+  /** What it was cut into for hosts that take no big files, in order; empty where it lies there whole. */
+  readonly parts: readonly FileEntry[];
 }
 
 export interface SelfTest {
@@ -18,12 +20,17 @@ export interface SelfTest {
   readonly greedyIds: readonly number[];
 }
 
-export interface WllamaFiles {
+interface ModelFiles {
   readonly files: readonly FileEntry[];
   readonly selfTest: SelfTest;
 }
 
-export interface TransformersFiles extends WllamaFiles {
+export interface WllamaFiles extends ModelFiles {
+  /** How sure the model is of each stop token that stands in prompts too, where a reply ends with it. */
+  readonly stopLogits: readonly (readonly [id: number, logit: number])[];
+}
+
+export interface TransformersFiles extends ModelFiles {
   readonly folder: string;
   readonly dtype: string;
 }
@@ -128,7 +135,7 @@ function readCharacter(one: Reader): Character {
       text: test.text("text"),
     },
     engines: {
-      wllama: wllama && { files: wllama.files("files"), selfTest: readSelfTest(wllama) },
+      wllama: wllama && { files: wllama.files("files"), selfTest: readSelfTest(wllama), stopLogits: readStopLogits(wllama) },
       transformers: transformers && {
         files: transformers.files("files"),
         selfTest: readSelfTest(transformers),
@@ -142,6 +149,12 @@ function readCharacter(one: Reader): Character {
 function readSelfTest(engine: Reader): SelfTest {
   const test = engine.object("self_test");
   return { prompt: test.text("prompt"), promptIds: test.ids("prompt_ids"), greedyIds: test.ids("greedy_ids") };
+}
+
+/** None in a page of before they were told. */
+function readStopLogits(engine: Reader): [number, number][] {
+  const told = engine.objectOrNull("stop_logits");
+  return (told?.keys() ?? []).map((id) => [Number(id), told?.number(id, -1e4, 1e4) ?? 0]);
 }
 
 function readParameters(one: Reader): Parameters {
@@ -187,6 +200,10 @@ class Reader {
 
   at(key: string): string {
     return this.place === "page.json" ? key : `${this.place}.${key}`;
+  }
+
+  keys(): string[] {
+    return Object.keys(this.values);
   }
 
   text(key: string): string {
@@ -252,7 +269,10 @@ class Reader {
     return this.list(key).map((file) => {
       const sha256 = file.textOrNull("sha256");
       if (sha256 !== null && !/^[0-9a-f]{64}$/.test(sha256)) throw wrong(file.at("sha256"), `"${sha256}" is not a SHA-256`);
-      return { path: inside(file.text("path"), file.at("path")), bytes: file.count("bytes", 1), sha256 };
+      const bytes = file.count("bytes", 1);
+      const parts = file.files("parts");
+      if (parts.length > 0 && parts.reduce((sum, part) => sum + part.bytes, 0) !== bytes) throw wrong(file.at("parts"), "they do not add up to the file");
+      return { path: inside(file.text("path"), file.at("path")), bytes, sha256, parts };
     });
   }
 

@@ -15,12 +15,18 @@ export function totalBytes(files: readonly FileEntry[]): number {
   return files.reduce((sum, file) => sum + file.bytes, 0);
 }
 
-/** Those of `files` that the browser does not keep yet. */
+/** What is fetched for `files`: each as it is, or the parts that it was cut into. */
+function fetched(files: readonly FileEntry[]): FileEntry[] {
+  return files.flatMap((file) => (file.parts.length > 0 ? file.parts : [file]));
+}
+
+/** Those of `files`, or of their parts, that the browser does not keep yet. */
 export async function missing(files: readonly FileEntry[]): Promise<FileEntry[]> {
+  const all = fetched(files);
   const cache = await open();
-  if (!cache) return [...files];
-  const there = await Promise.all(files.map((file) => cache.match(keyOf(file))));
-  return files.filter((_, index) => !there[index]);
+  if (!cache) return all;
+  const there = await Promise.all(all.map((file) => cache.match(keyOf(file))));
+  return all.filter((_, index) => !there[index]);
 }
 
 /**
@@ -28,6 +34,14 @@ export async function missing(files: readonly FileEntry[]): Promise<FileEntry[]>
  * whose bytes or hash are not those of page.json is a `PageFault`, and is not kept.
  */
 export async function fetchAll(files: readonly FileEntry[], onBytes: OnBytes, signal?: AbortSignal): Promise<Blob[]> {
+  const blobs = await fetchParts(fetched(files), onBytes, signal);
+  return files.map((file) => {
+    const [first, ...others] = blobs.splice(0, Math.max(1, file.parts.length)) as [Blob, ...Blob[]];
+    return others.length > 0 ? new Blob([first, ...others]) : first;
+  });
+}
+
+async function fetchParts(files: readonly FileEntry[], onBytes: OnBytes, signal?: AbortSignal): Promise<Blob[]> {
   const cache = await open();
   const done = files.map(() => 0);
   const tell = (index: number, bytes: number): void => {
@@ -52,7 +66,7 @@ export async function fetchAll(files: readonly FileEntry[], onBytes: OnBytes, si
 export async function forgetOthers(files: readonly FileEntry[]): Promise<void> {
   const cache = await open();
   if (!cache) return;
-  const wanted = new Set(files.map(keyOf));
+  const wanted = new Set(fetched(files).map(keyOf));
   for (const request of await cache.keys()) if (!wanted.has(request.url)) await cache.delete(request);
 }
 

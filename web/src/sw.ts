@@ -35,7 +35,7 @@ self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET" || url.origin !== HERE.origin || !url.pathname.startsWith(HERE.pathname)) return;
   const path = url.pathname.slice(HERE.pathname.length);
   // Models and WebAssembly are kept by the page, which checks them first.
-  if (/\.(gguf|onnx|onnx_data|gz)$/.test(path)) return;
+  if (/\.(gguf|onnx|onnx_data|gz)(\.part\d+)?$/.test(path)) return;
   event.respondWith(respond(event.request, path));
 });
 

@@ -29,6 +29,21 @@ describe("page.json", () => {
     expect(pip?.engines.transformers).toBeNull();
   });
 
+  it("may say how sure the model is of its end, and need not", () => {
+    const json = page();
+    expect(readPage(json).characters[0]?.engines.wllama?.stopLogits).toEqual([]);
+    json.characters[0].engines.wllama.stop_logits = { "106": 24.1 };
+    expect(readPage(json).characters[0]?.engines.wllama?.stopLogits).toEqual([[106, 24.1]]);
+  });
+
+  it("knows the parts of a file that was cut", () => {
+    const json = page();
+    json.characters[0].engines.wllama.files[0].parts = [{ path: "a.part001", bytes: 3, sha256: HASH }, { path: "a.part002", bytes: 2, sha256: HASH }];
+    const [file] = readPage(json).characters[0]?.engines.wllama?.files ?? [];
+    expect(file?.parts.map(({ path, bytes }) => [path, bytes])).toEqual([["a.part001", 3], ["a.part002", 2]]);
+    expect(file?.parts[0]?.parts).toEqual([]);
+  });
+
   const broken: [string, string, (json: any) => void][] = [
     ["another schema", "schema", (json) => (json.schema = "personatune-page/2")],
     ["no characters", "characters", (json) => (json.characters = [])],
@@ -38,6 +53,9 @@ describe("page.json", () => {
     ["no self-test", "self_test", (json) => delete json.characters[0].engines.wllama.self_test],
     ["a temperature that is none", "characters[0].parameters.temperature", (json) => (json.characters[0].parameters.temperature = "hot")],
     ["a hash that is none", "sha256", (json) => (json.characters[0].engines.wllama.files[0].sha256 = "beef")],
+    ["parts that are not the whole", "parts", (json) => (json.characters[0].engines.wllama.files[0].parts = [{ path: "a.part001", bytes: 4, sha256: HASH }])],
+    ["a part out of the folder", "path", (json) => (json.characters[0].engines.wllama.files[0].parts = [{ path: "/a.part001", bytes: 5, sha256: HASH }])],
+    ["a stop token's logit that is none", "stop_logits", (json) => (json.characters[0].engines.wllama.stop_logits = { "106": "high" })],
     ["a colour that is none", "characters[0].look.colour", (json) => (json.characters[0].look.colour = "red;}")],
     ["no stop tokens", "characters[0].stop_ids", (json) => (json.characters[0].stop_ids = [])],
   ];

@@ -113,7 +113,7 @@ class _Axes:
         low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
         x_axis = alt.Axis(grid=False, tickMinStep=1, format="~s" if last >= 10_000 else "d", title="training step")
         x = alt.X("step:Q", scale=alt.Scale(domain=[0, last], nice=False), axis=x_axis)
-        top = high if high > low else low + 1
+        top = high + (high - low) / 8 if high > low else low + 1  # words above the highest point stay inside
         y_axis = alt.Axis(title=None, tickCount=5, domain=False, format="~s" if top >= 10_000 else "~g", minExtent=30)
         return cls(x, alt.Y("loss:Q", scale=alt.Scale(domain=[low, top], nice=True), axis=y_axis))
 

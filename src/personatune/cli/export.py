@@ -43,8 +43,8 @@ def export(
         gguf (llama.cpp and what is built on it), ollama (the same with a Modelfile), onnx (onnxruntime, and pages with
         Transformers.js), web (a page that talks in any browser, with nothing behind it), hf (transformers).
     quantization
-        How weights are kept. gguf and ollama: q8 unless told otherwise, or f16, bf16, f32; onnx: q8, or f32;
-        web: q8; hf: bf16, or f32.
+        How weights are kept. gguf and ollama: q8 unless told otherwise, or q4, f16, bf16, f32; onnx: q8, or
+        f32; web: q8; hf: bf16, or f32.
     vocab
         How many tokens to keep, as in 65536 or 64k; left out, those that the run has. What that loses is measured.
         A run that was trained with the smaller vocabulary loses less.

@@ -26,6 +26,7 @@ from personatune.store.store import Store
 
 if TYPE_CHECKING:
     from personatune.export.parity import Parity
+    from personatune.export.reference import TorchModel
 
 TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama", "onnx": "onnx", "web": "web"}
 """What stands after `--to`, and the module of this package whose `TARGET` writes it."""
@@ -113,7 +114,9 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                     )
             if any(one.failures for one in parity.values()):
                 raise too_far(work, target, parity, staging)
+            work.notes.extend(one.loss for one in parity.values() if one.loss)
             on_stage("finishing", 0.98)
+            target.settle(work, staging)
             facts = {
                 "seconds": round(time.monotonic() - started, 1),
                 "peak_memory_bytes": memory.peak("cpu"),
@@ -335,8 +338,8 @@ def _compared_with(
     work: Work, readers: Sequence[Reader], target: Target, on_stage: Stage
 ) -> Iterator[tuple[str, Parity]]:
     """The comparison of each of `readers` with one run, which is read once for all of them."""
-    from personatune.export.parity import compare, measure
-    from personatune.export.reference import TorchModel
+    from personatune.export.asked import measure
+    from personatune.export.parity import compare
     from personatune.export.texts import texts_for
 
     if not readers:
@@ -344,31 +347,26 @@ def _compared_with(
     first = readers[0].open()
     if first is None:
         return
-    try:
-        on_stage("reading the run for the comparison", 0.0)
-        texts = texts_for(work.persona, work.run, work.params)
-        run = TorchModel(work.merged.folder)
-    except BaseException:
-        first.close()
-        raise
-    try:
-        kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
-        measured = measure(run, texts, kept, _part(on_stage, 0.02, 0.46))
-        if len(readers) > 1:
-            measured = replace(measured, said={})
-        for at, reader in enumerate(readers):
-            candidate = reader.open() if at else first
-            if candidate is None:
-                continue
-            try:
-                share = (0.46 + 0.54 * at / len(readers), 0.46 + 0.54 * (at + 1) / len(readers))
-                heard = _named(_part(on_stage, *share), reader.name)
-                yield reader.name, compare(measured, candidate, target.limits[work.quantization], heard)
-            finally:
-                candidate.close()
-    finally:
-        first.close()
-        run.close()
+    first.close()  # it is there; the run is asked before, so that both are never in memory together
+    texts = texts_for(work.persona, work.run, work.params)
+    kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
+    measured = measure(lambda: _in_torch(work), texts, kept, _part(on_stage, 0.0, 0.46))
+    for at, reader in enumerate(readers):
+        candidate = reader.open()
+        if candidate is None:
+            continue
+        try:
+            share = (0.46 + 0.54 * at / len(readers), 0.46 + 0.54 * (at + 1) / len(readers))
+            heard = _named(_part(on_stage, *share), reader.name)
+            yield reader.name, compare(measured, candidate, target.limits[work.quantization], heard)
+        finally:
+            candidate.close()
+
+
+def _in_torch(work: Work) -> TorchModel:
+    from personatune.export.reference import TorchModel
+
+    return TorchModel(work.merged.folder)
 
 
 def _named(on_stage: Stage, name: str) -> Stage:

@@ -220,8 +220,9 @@ def _model_folder(persona: Persona, place: Place, folder: Path, on_stage: Stage)
 
 def _compared(persona: Persona, source: Path, folder: Path) -> float:
     """The mean divergence on replies of the character. Raises `ParityError` when texts are split otherwise."""
+    from personatune.export.divergence import divergence
     from personatune.export.onnx import OnnxModel
-    from personatune.export.parity import divergence, scored_positions
+    from personatune.export.parity import scored_positions
     from personatune.export.reference import TorchModel
     from personatune.export.texts import OWN
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from personatune.errors import ModelError
 from personatune.export import gguf_tokenizer
 from personatune.export.notices import base_of, licence_of
-from personatune.export.parity import EXACT, NEAR, Speaker
+from personatune.export.parity import EXACT, NEAR, STATED, Speaker
 from personatune.export.target import Target, Work
 from personatune.models.gguf_file import Stage
 
@@ -24,9 +24,9 @@ BLOCK = 32
 """Q8_0 packs so many weights of a row together; rows must be whole blocks."""
 _CHUNK = 1 << 24
 """Weights that are packed at once: 64 MB in fp32."""
-_FILE_TYPES = {"q8": "MOSTLY_Q8_0", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "f32": "ALL_F32"}
-_TYPES = {"q8": "Q8_0", "f16": "F16", "bf16": "BF16", "f32": "F32"}
-_NAMES = {"q8": "q8_0"}
+_FILE_TYPES = {"q4": "MOSTLY_Q4_0", "q8": "MOSTLY_Q8_0", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "f32": "ALL_F32"}
+_TYPES = {"q4": "Q8_0", "q8": "Q8_0", "f16": "F16", "bf16": "BF16", "f32": "F32"}
+_NAMES = {"q4": "q4_0", "q8": "q8_0"}
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def write_file(work: Work, folder: Path, on_stage: Stage) -> None:
         _shape(writer, work.merged.config)
         gguf_tokenizer.add(writer, work.merged)
         tensors = list(_tensors(work, architecture))
+        if work.quantization == "q4":
+            four = [tensor.key for tensor in tensors if tensor.four_bits]
+            packed = _in_four_bits(work, four, lambda share: on_stage("rounding to four bits", 0.7 * share))
+            tensors = [replace(tensor, ready=packed.get(tensor.key)) for tensor in tensors]
         for tensor in tensors:
             writer.add_tensor_info(
                 tensor.name, tensor.stored_shape, tensor.stored_as, tensor.octets, raw_dtype=tensor.kind
@@ -106,8 +110,9 @@ def write_file(work: Work, folder: Path, on_stage: Stage) -> None:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         done, total = 0, sum(tensor.octets for tensor in tensors)
+        begun = 0.7 if work.quantization == "q4" else 0.2
         for tensor in tensors:
-            on_stage("writing the weights", 0.2 + 0.8 * done / total)
+            on_stage("writing the weights", begun + (1 - begun) * done / total)
             writer.write_tensor_data(tensor.packed())
             done += tensor.octets
     except OSError as error:
@@ -124,7 +129,7 @@ def write_file(work: Work, folder: Path, on_stage: Stage) -> None:
             "accents that were typed apart from their letters are joined by the run's tokenizer and not by llama.cpp: "
             "such words are split otherwise there"
         )
-    if work.quantization == "q8" and (odd := sum(tensor.falls_back for tensor in tensors)):
+    if work.quantization in ("q4", "q8") and (odd := sum(tensor.falls_back for tensor in tensors)):
         work.notes.append(
             f"{odd} tensors have rows that are no whole blocks of {BLOCK} weights: they are in f16, not in 8 bits"
         )
@@ -143,15 +148,24 @@ class _Tensor:
     heads: int
     """Of queries or keys whose rows are to be laid out in pairs; 0 for others."""
     plus_one: bool
+    ready: NDArray[np.uint8] | None = None
+    """Its bytes, where they were made before."""
+
+    @property
+    def four_bits(self) -> bool:
+        """Whether it is among what is rounded that far: the feed-forward part, which bears it best."""
+        return ".mlp." in self.key and self.shape[-1] % BLOCK == 0 and len(self.shape) == 2
 
     @property
     def falls_back(self) -> bool:
-        return self.quantization == "q8" and len(self.shape) > 1 and self.shape[-1] % BLOCK != 0
+        return self.quantization in ("q4", "q8") and len(self.shape) > 1 and self.shape[-1] % BLOCK != 0
 
     @property
     def kind(self) -> Any:
         import gguf
 
+        if self.quantization == "q4" and self.four_bits:
+            return gguf.GGMLQuantizationType.Q4_0
         if len(self.shape) < 2:  # norms and biases: small, and every digit counts
             return gguf.GGMLQuantizationType.F32
         return getattr(gguf.GGMLQuantizationType, "F16" if self.falls_back else _TYPES[self.quantization])
@@ -176,6 +190,8 @@ class _Tensor:
         """Its weights in the file's format, packed a few rows at a time."""
         import gguf
 
+        if self.ready is not None:
+            return self.ready
         if len(self.shape) < 2 or self.heads:
             small: NDArray[Any] = gguf.quants.quantize(self._rows(), self.kind)
             return small
@@ -224,6 +240,15 @@ def _tensors(work: Work, architecture: Architecture) -> Iterator[_Tensor]:
         shape = tuple(int(n) for n in source.get_slice(key).get_shape())
         plus_one = architecture.norm_plus_one and key.endswith("norm.weight")
         yield _Tensor(name, source, key, shape, work.quantization, heads, plus_one)
+
+
+def _in_four_bits(work: Work, keys: Sequence[str], heard: Callable[[float], None]) -> dict[str, NDArray[np.uint8]]:
+    """Matrices rounded by what they read of the conversations that the run learned from."""
+    from personatune.export import four_bits
+    from personatune.export.texts import conversations_of
+
+    apart, learned = conversations_of(work.persona, work.run)
+    return four_bits.pack(work.merged.folder, keys, learned or apart, heard)
 
 
 def _describe(writer: Any, work: Work) -> None:
@@ -306,7 +331,7 @@ def reload(work: Work, folder: Path) -> Speaker | None:
 
 def octets(work: Work) -> int:
     """About how many bytes the file takes."""
-    bits = {"q8": 8.5, "f16": 16, "bf16": 16, "f32": 32}[work.quantization]
+    bits = {"q4": 8.5, "q8": 8.5, "f16": 16, "bf16": 16, "f32": 32}[work.quantization]
     return int(work.merged.weights.stat().st_size / 32 * bits) + 40_000_000
 
 
@@ -316,7 +341,7 @@ def _after(work: Work, folder: Path) -> list[str]:
 
 TARGET = Target(
     name="gguf",
-    limits={"q8": NEAR, "f16": EXACT, "bf16": NEAR, "f32": EXACT},
+    limits={"q8": NEAR, "q4": STATED, "f16": EXACT, "bf16": NEAR, "f32": EXACT},
     write=write,
     reload=reload,
     octets=octets,

@@ -11,7 +11,7 @@ import ctypes
 import functools
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from personatune.errors import ModelError
 from personatune.export import stepping
-from personatune.export.reference import TorchModel
-from personatune.generation.engine import Request
+from personatune.export.stepping import Wanted
 
 CHUNK = 64
 """Tokens read at once: the logits of 64 positions over 262,144 tokens are 64 MiB."""
+PAGE = 256
+"""llama.cpp gives each text's memory a multiple of so many tokens."""
 _DEFAULTS = (512, 2048, 512, 1)
 """What the first fields of the context parameters are unless told otherwise: context, batch, micro-batch, sequences."""
 
@@ -97,14 +98,9 @@ class LlamaCpp:
         self._model = library.llama_model_load_from_file(os.fsencode(path), library.llama_model_default_params())
         if not self._model:
             raise ModelError("llama.cpp cannot read the file", where=path, fix="export it again")
-        params = library.llama_context_default_params()
-        params.words[0] = context
-        self._context = library.llama_init_from_model(self._model, params)
-        if not self._context or library.llama_n_ctx(self._context) < context:
-            self.close()
-            raise ModelError("llama.cpp cannot open a context of the usual size", where=path, fix="free some memory")
-        threads = max(1, min(os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS") or 8)))
-        library.llama_set_n_threads(self._context, threads, threads)
+        self._side_by_side: Any = None
+        self._places: list[int] = []
+        self._context = self._opened(context, 1)
         self._vocabulary = library.llama_model_get_vocab(self._model)
         self.size = int(library.llama_vocab_n_tokens(self._vocabulary))
         """How many tokens its vocabulary has."""
@@ -136,32 +132,69 @@ class LlamaCpp:
         """Go on by one token; what is expected after it."""
         return self._decode([token], {0})[0]
 
-    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
-        """What is expected at the place of each token of `reply`, one decoded after the other, (reply, vocabulary)."""
-        return stepping.follow(self, prompt, reply)
+    def begin(self, prompts: Sequence[Sequence[int]], room: int) -> NDArray[np.float32]:
+        """Read prompts, each into a memory of its own that has room for so many tokens more, (prompts, vocabulary)."""
+        self._leave()
+        each = -(-(max(map(len, prompts)) + room) // PAGE) * PAGE
+        self._side_by_side = self._opened(each * len(prompts), len(prompts))
+        self._places = [len(prompt) for prompt in prompts]
+        context, found = self._side_by_side, []
+        for row, prompt in enumerate(prompts):
+            ids = list(prompt)
+            at = [(token, place, row, place == len(ids) - 1) for place, token in enumerate(ids)]
+            found += self._decoded(context, at)
+        return np.stack(found)
 
-    def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
+    def go_on(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
+        """Add a token to each prompt whose number is in `tokens`, ascending, (tokens, vocabulary)."""
+        found = self._decoded(
+            self._side_by_side, [(token, self._places[row], row, True) for row, token in tokens.items()]
+        )
+        for row in tokens:
+            self._places[row] += 1
+        return np.stack(found)
+
+    def stopped(self, wanted: Sequence[Wanted], stop_ids: Sequence[int]) -> int:
         """How many of these replies end by themselves, drawn as llama.cpp draws.
 
         It has no `min_new_tokens`, and its repetition penalty weighs on stop tokens too, which stand in every prompt.
         """
-        free = [
-            request.model_copy(update={"params": request.params.model_copy(update={"min_new_tokens": 0})})
-            for request in requests
-        ]
-        return stepping.stopped(self, free, run, spared=())
+        free = [Wanted(one.prompt, one.params.model_copy(update={"min_new_tokens": 0})) for one in wanted]
+        return stepping.stopped(self, free, stop_ids, spared=())
 
     def close(self) -> None:
         """Give the memory back."""
         if getattr(self, "_batch", None) is not None:
             self._library.llama_batch_free(self._batch)
             self._batch = None
-        if self._context:
+        self._leave()
+        if getattr(self, "_context", None):
             self._library.llama_free(self._context)
             self._context = None
         if self._model:
             self._library.llama_model_free(self._model)
             self._model = None
+
+    def _opened(self, tokens: int, rows: int) -> Any:
+        """A context for so many tokens in all, of so many texts."""
+        library = self._library
+        params = library.llama_context_default_params()
+        params.words[0], params.words[1], params.words[2], params.words[3] = tokens, CHUNK, CHUNK, rows
+        context = library.llama_init_from_model(self._model, params)
+        if not context or library.llama_n_ctx(context) < tokens:
+            if context:
+                library.llama_free(context)
+            self.close()
+            raise ModelError(f"llama.cpp cannot open a context of {tokens:,} tokens", fix="free some memory")
+        threads = max(1, min(os.cpu_count() or 1, int(os.environ.get("OMP_NUM_THREADS") or 8)))
+        library.llama_set_n_threads(context, threads, threads)
+        return context
+
+    def _leave(self) -> None:
+        """Close what `begin` opened."""
+        if getattr(self, "_side_by_side", None):
+            self._library.llama_free(self._side_by_side)
+            self._side_by_side = None
 
     def _forget(self) -> None:
         self._library.llama_memory_clear(self._library.llama_get_memory(self._context), True)
@@ -169,25 +202,29 @@ class LlamaCpp:
 
     def _decode(self, ids: Sequence[int], wanted: set[int]) -> list[NDArray[np.float32]]:
         """Read `ids` after what was read before; the logits after the places in `wanted`."""
-        found = []
-        batch = self._batch
-        for start in range(0, len(ids), CHUNK):
-            part = ids[start : start + CHUNK]
-            for at, token in enumerate(part):
-                batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, self._at + at, 1
-                batch.seq_id[at][0] = 0
-                batch.logits[at] = start + at in wanted
+        found = self._decoded(self._context, [(token, self._at + at, 0, at in wanted) for at, token in enumerate(ids)])
+        self._at += len(ids)
+        return found
+
+    def _decoded(self, context: Any, tokens: Sequence[tuple[int, int, int, bool]]) -> list[NDArray[np.float32]]:
+        """Read tokens, each with its place, the number of its text, and whether the logits after it are wanted."""
+        found, batch = [], self._batch
+        for start in range(0, len(tokens), CHUNK):
+            part = tokens[start : start + CHUNK]
+            for at, (token, place, row, wanted) in enumerate(part):
+                batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, place, 1
+                batch.seq_id[at][0] = row
+                batch.logits[at] = wanted
             batch.n_tokens = len(part)
-            if self._library.llama_decode(self._context, batch) != 0:
+            if self._library.llama_decode(context, batch) != 0:
                 raise ModelError(
-                    f"llama.cpp refuses {self._at + len(part)} tokens of context",
+                    f"llama.cpp refuses {part[-1][1] + 1} tokens of context",
                     fix="please report this with the model's name",
                 )
-            self._at += len(part)
-            for at in range(len(part)):
-                if start + at in wanted:
-                    row = self._library.llama_get_logits_ith(self._context, at)
-                    found.append(np.array(np.ctypeslib.as_array(row, (self.size,)), dtype=np.float32))
+            for at, (_, _, _, wanted) in enumerate(part):
+                if wanted:
+                    logits = self._library.llama_get_logits_ith(context, at)
+                    found.append(np.array(np.ctypeslib.as_array(logits, (self.size,)), dtype=np.float32))
         return found
 
 

@@ -197,7 +197,8 @@ def _forget_oldest(home: Path, keep: int) -> None:
     marks: Iterable[Path] = sorted(home.glob(f"*/{_MARK}"), key=used, reverse=True)
     for mark in list(marks)[keep:]:
         shutil.rmtree(mark.parent, ignore_errors=True)
-        mark.parent.with_name(f"{mark.parent.name}.measured.json").unlink(missing_ok=True)
+        for beside in home.glob(f"{mark.parent.name}.measured.*"):  # what the run said
+            beside.unlink(missing_ok=True)
 
 
 def _stop_ids(folder: Path) -> list[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,14 @@ from personatune.data.render import encode
 from personatune.errors import ModelError
 from personatune.export import onnx_model, stepping
 from personatune.export.hf import generation_config
+from personatune.export.onnx_rows import Rows
 from personatune.export.parity import EXACT, NEAR, Speaker
+from personatune.export.stepping import Wanted
 from personatune.export.target import Target, Work
-from personatune.generation.engine import Request
 from personatune.generation.onnx import INSTALL, Graph, open_session
 from personatune.generation.onnx import missing as engine_missing
 from personatune.models.gguf_file import Stage
 from personatune.models.light_tokenizer import LightTokenizer
-
-if TYPE_CHECKING:
-    from personatune.export.reference import TorchModel
 
 
 class OnnxModel:
@@ -35,7 +33,9 @@ class OnnxModel:
         self.tokenizer = LightTokenizer(folder)
         stops = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
         self._stop_ids = frozenset(stops if isinstance(stops, list) else [stops])
-        self._graph: Graph | None = Graph(open_session(path))
+        session = open_session(path)
+        self._graph: Graph | None = Graph(session)
+        self._rows = Rows(session)
         self._path = path
         self._whole: Graph | None = None
 
@@ -56,13 +56,17 @@ class OnnxModel:
         last = positions[-1] + 1
         return self._whole.read(ids[:last])[list(positions)]
 
-    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
-        """What the model expects at the place of each token of `reply`, read as chat reads it."""
-        return stepping.follow(self, prompt, reply)
+    def begin(self, prompts: Sequence[Sequence[int]], _room: int) -> NDArray[np.float32]:
+        """Read prompts, (prompts, vocabulary)."""
+        return self._rows.begin(prompts)
 
-    def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
-        """How many of these replies, drawn as they ask, end by themselves."""
-        return stepping.stopped(self, requests, run, run.stop_ids)
+    def go_on(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
+        """Add a token to each prompt whose number is in `tokens`, ascending, (tokens, vocabulary)."""
+        return self._rows.go_on(tokens)
+
+    def stopped(self, wanted: Sequence[Wanted], stop_ids: Sequence[int]) -> int:
+        """How many of these replies end by themselves, drawn as we draw."""
+        return stepping.stopped(self, wanted, stop_ids, stop_ids)
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Begin anew with `ids`; what the model expects after the last of them, (vocabulary,)."""
@@ -78,6 +82,7 @@ class OnnxModel:
     def close(self) -> None:
         """Give the memory back."""
         self._graph = self._whole = None
+        self._rows.close()
 
     @property
     def _open(self) -> Graph:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from personatune import files
 from personatune.errors import ModelError, PersonatuneError, ResourceError, from_os_error
+from personatune.export import onnx_weights
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
 
@@ -36,7 +37,6 @@ CONTEXT = 4096
 """The most tokens; each costs a row in the tables of positions."""
 FILES: dict[Form, str] = {"q8": "model_quantized.onnx", "f32": "model.onnx"}
 """Transformers.js asks for these names."""
-_BLOCK = 32
 _PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai")
 _WORDS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 _ARCHITECTURES = (
@@ -82,11 +82,8 @@ def write(source: Path, folder: Path, form: Form, on_stage: Stage) -> None:
     scratch = folder / ".scratch"
     try:
         (folder / "onnx").mkdir(exist_ok=True)
-        on_stage("reading the weights", 0.0)
-        model = _built(source, scratch, form)
-        on_stage("writing the ONNX file", 0.8)
-        _save(model, folder / "onnx" / FILES[form])
-        del model
+        on_stage("laying out the graph", 0.0)
+        _build(source, scratch, folder / "onnx" / FILES[form], form, on_stage)
         memory.release()
         files.write_json(folder / "config.json", _described(config, form))
     except OSError as error:
@@ -128,13 +125,13 @@ def all_positions(path: Path) -> bytes:
 # --- the builder ---------------------------------------------------------------------------------------------
 
 
-def _built(source: Path, scratch: Path, form: Form) -> Any:
-    """The finished graph, as onnx_ir holds it."""
+def _build(source: Path, scratch: Path, path: Path, form: Form, on_stage: Stage) -> None:
+    """Write the graph to `path` and its weights beside it."""
     options = {
         "windowed_kv_cache": "false",  # the whole memory, as every runtime knows it
         "prune_lm_head": "true",  # the scores of the last position: those of a long prompt take a gigabyte
         "hf_token": "false",
-        **({"accuracy_level": "4", "block_size": str(_BLOCK)} if form == "q8" else {}),
+        **({"accuracy_level": "4", "block_size": str(onnx_weights.BLOCK)} if form == "q8" else {}),
     }
     precision = "int8" if form == "q8" else "fp32"
     with _quietly():
@@ -144,18 +141,17 @@ def _built(source: Path, scratch: Path, form: Form) -> Any:
             builder.check_extra_options(*arguments, options)
             config = options["hf_details"]["hf_config"]  # type: ignore[index]
             _prepare(config)
-            tied = _can_tie(config)
-            with _kept_in_memory(base, tied=tied) as kept:
+            mapped = onnx_weights.Mapped(source)
+            with _kept_in_memory(base, source, mapped) as kept:
                 builder.create_model(*arguments, **options)
             (model,) = kept
-            _finish(model, config, tied=tied and form == "q8")
+            _write(model, config, path, form, mapped, on_stage)
         except (PersonatuneError, OSError, MemoryError):
             raise
         except NotImplementedError as error:
             raise ModelError(f"there is no ONNX form for this model: {error}", where=source) from error
         except Exception as error:  # whatever a program raises that was not made to be called
             raise _changed(f"{type(error).__name__}: {error}") from error
-    return model
 
 
 def _builder() -> tuple[Any, Any]:
@@ -165,7 +161,7 @@ def _builder() -> tuple[Any, Any]:
     for name in ("check_extra_options", "create_model"):
         if not callable(getattr(builder, name, None)):
             raise _changed(f"it has no {name}")
-    for name in ("save_model", "to_nbits", "make_genai_config", "save_processing"):
+    for name in ("save_model", "load_weights", "make_genai_config", "save_processing"):
         if not callable(getattr(builder.Model, name, None)):
             raise _changed(f"its models have no {name}")
     return builder, base
@@ -183,26 +179,27 @@ def _prepare(config: Any) -> None:
 
 
 @contextlib.contextmanager
-def _kept_in_memory(base: Any, *, tied: bool) -> Iterator[list[Any]]:
-    """Catch what the builder would save: to write a gigabyte and read it again takes longer than everything else."""
-    import numpy as np
-    import onnx_ir as ir
-
+def _kept_in_memory(base: Any, source: Path, mapped: onnx_weights.Mapped) -> Iterator[list[Any]]:
+    """Give the builder weights that stay on the disk, and catch the graph that it would save with all of them."""
     kept: list[Any] = []
 
     def keep(self: Any, _folder: str) -> None:
-        if not self.onnx_dtype.name.endswith("INT8"):
-            kept.append(self.model)
-            return
-        if tied:  # its table will not be needed: a row stands in for it, or it would be copied four times
-            table = self.model.graph.initializers["model.embed_tokens.weight"]
-            table.const_value = ir.tensor(np.zeros((1, table.shape[1]), np.float32), name=table.name)
-        kept.append(self.to_nbits())
+        about = self.quant_attrs
+        if self.onnx_dtype.name.endswith("INT8"):
+            known = {"bits": 8, "is_symmetric": True, "matmul_block_size": onnx_weights.BLOCK, "nodes_to_exclude": []}
+            if any(about[name] != value for name, value in known.items()):
+                raise _changed("it quantises otherwise")
+        kept.append(self.model)
 
     model = base.Model
-    before = {name: getattr(model, name) for name in ("save_model", "make_genai_config", "save_processing")}
+    changed = ("save_model", "make_genai_config", "save_processing", "load_weights")
+    before = {name: getattr(model, name) for name in changed}
+
+    def load(self: Any, path: str) -> Any:
+        return onnx_weights.model_of(source, mapped) or before["load_weights"](self, path)
+
     try:
-        model.save_model = keep
+        model.save_model, model.load_weights = keep, load
         model.make_genai_config = model.save_processing = lambda *_: None
         yield kept
     finally:
@@ -236,7 +233,30 @@ def _changed(reason: str) -> ModelError:
 
 def _can_tie(config: Any) -> bool:
     """Whether the embedding can look up the output layer's 8-bit rows: there they are filled up to whole blocks."""
-    return bool(config.tie_word_embeddings) and config.hidden_size % _BLOCK == 0
+    return bool(config.tie_word_embeddings) and config.hidden_size % onnx_weights.BLOCK == 0
+
+
+def _write(model: Any, config: Any, path: Path, form: Form, mapped: onnx_weights.Mapped, on_stage: Stage) -> None:
+    """Write the weights one after the other, then the graph that says where they are."""
+    import onnx_ir as ir
+
+    total, done = max(1, onnx_weights.octets(model, quantised=form == "q8")), 0
+
+    def wrote(octets: int) -> None:
+        nonlocal done
+        done += octets
+        on_stage("writing the weights", 0.2 + 0.75 * min(1.0, done / total))
+
+    tied = _can_tie(config) and form == "q8"
+    with onnx_weights.DataFile(path.with_name(f"{path.name}_data"), wrote) as data:
+        if form == "q8":
+            onnx_weights.quantise(model, data, mapped.forget)
+        _finish(model, config, tied=tied)
+        onnx_weights.store(model, data, mapped.forget)
+    ir.save(model, path)
+    for written in (path, path.with_name(f"{path.name}_data")):
+        if not written.is_file():
+            raise ResourceError(f"{written.name} was not written", where=written)
 
 
 def _finish(model: Any, config: Any, *, tied: bool) -> None:
@@ -293,17 +313,6 @@ def _tie(model: Any, nodes: dict[str, Any]) -> None:
     gather.outputs[0].replace_all_uses_with(lookup.outputs[0])
     model.graph.remove(gather, safe=True)
     model.graph.initializers.pop(table.name)
-
-
-def _save(model: Any, path: Path) -> None:
-    """Graph and weights side by side; both are on the disk afterwards."""
-    import onnx_ir as ir
-
-    with _quietly():
-        ir.save(model, path, external_data=f"{path.name}_data", size_threshold_bytes=1024)
-    for written in (path, path.with_name(f"{path.name}_data")):
-        if not written.is_file():
-            raise ResourceError(f"{written.name} was not written", where=written)
 
 
 def _described(config: dict[str, Any], form: Form) -> dict[str, Any]:

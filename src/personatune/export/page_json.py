@@ -16,7 +16,7 @@ from personatune.data.render import prompt_text
 from personatune.errors import DataError, PersonaError
 from personatune.evaluation.selection import spread
 from personatune.evaluation.suite import load_suite
-from personatune.export import built_page
+from personatune.export import built_page, pieces
 from personatune.export.notices import base_of
 from personatune.export.self_test import SelfTest
 from personatune.export.target import Work
@@ -138,6 +138,7 @@ def character(work: Work, name: str, folder: Path, tests: Mapping[str, SelfTest]
         "wllama": {
             "files": _files(folder, [f"{home}/{path.name}" for path in sorted((folder / home).glob("*.gguf"))]),
             "self_test": tests["wllama"].as_dict(),
+            "stop_logits": {str(token): logit for token, logit in tests["wllama"].stop_logits.items()},
         },
         "transformers": {
             "folder": f"{home}/onnx",
@@ -241,7 +242,10 @@ def _under(folder: Path, place: str) -> list[str]:
 
 
 def _files(folder: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {"path": path, "bytes": (folder / path).stat().st_size, "sha256": files.sha256_of(folder / path)}
-        for path in paths
-    ]
+    found = []
+    for path in paths:
+        file = folder / path
+        about = {"path": path, "bytes": file.stat().st_size, "sha256": files.sha256_of(file)}
+        parts = pieces.described(file, path)
+        found.append({**about, "parts": parts} if parts else about)
+    return found

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personatune import files
-from personatune.data.render import prompt_ids, render
+from personatune.data.render import render
 from personatune.export import stepping
-from personatune.generation.engine import Request
+from personatune.export.asked import REPLIES, Heard, Likeliest, Measured
+from personatune.export.divergence import Divergence
+from personatune.export.stepping import Wanted
 
-if TYPE_CHECKING:
-    from personatune.export.reference import TorchModel
-    from personatune.export.texts import Texts
-
-GREEDY_TOKENS = 48
-REPLIES = 20
-LONG_POSITIONS = 64
-"""The last positions of the long prompt, at which probabilities are compared."""
-TIE = 0.05
-"""Two tokens whose logits in the run are nearer than this are a tie: rounding alone decides between them."""
 CHANCE = 2.33
 """How many standard errors are put down to chance, which goes so far once in a hundred comparisons."""
-
-Heard = Callable[[str, float], None]
 
 
 class Speaker(Protocol):
@@ -44,12 +31,16 @@ class Speaker(Protocol):
         """What is expected after each of `positions` (ascending) of `ids`, (positions, vocabulary)."""
         ...
 
-    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
-        """What is expected at the place of each token of `reply`, read as generation would, (reply, vocabulary)."""
+    def begin(self, prompts: Sequence[Sequence[int]], room: int) -> NDArray[np.float32]:
+        """Read prompts as generation would, each to be followed by `room` tokens at most, (prompts, vocabulary)."""
         ...
 
-    def stopped(self, requests: Sequence[Request], run: TorchModel) -> int:
-        """How many of these replies, drawn as they ask, end by themselves; prompts are rendered as `run` does."""
+    def go_on(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
+        """Add a token to each prompt whose number is in `tokens`, ascending, (tokens, vocabulary)."""
+        ...
+
+    def stopped(self, wanted: Sequence[Wanted], stop_ids: Sequence[int]) -> int:
+        """How many of these replies, drawn as the program draws, end by themselves."""
         ...
 
     def ends(self, token: int) -> bool:
@@ -141,6 +132,18 @@ class Parity:
         """What is over its limit, each as a sentence."""
         return tuple(self._failures())
 
+    @property
+    def loss(self) -> str | None:
+        """What the format costs, as a sentence, where that is stated in place of being limited."""
+        if self.limits.kl is not None:
+            return None
+        ratio = 100 * (self.perplexity / self.perplexity_run - 1)
+        return (
+            f"these weights lose something: divergence {self.kl:.3f} nats (8 bits keep to {NEAR.kl:g}), perplexity "
+            f"{ratio:+.1f} %, the same likeliest word in {100 * self.top1:.0f} % of places. No other export may lose "
+            "so much; this one was written because it was asked for"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """What manifests, the store and scripts read."""
         return {**asdict(self), "differing": list(self.differing), "failures": list(self.failures)}
@@ -173,8 +176,9 @@ class Parity:
                 f"the first: {self.differing[0][:60]!r}"
             )
         for what, value in (("held-out replies", self.kl), ("the long prompt", self.long_kl)):
-            if limits.kl is not None and not value <= limits.kl:
-                found.append(f"the divergence on {what} is {value:.4f} nats; the limit is {limits.kl:g}")
+            limit = math.inf if limits.kl is None else limits.kl
+            if not value <= limit:  # nor when it is no number at all
+                found.append(f"the divergence on {what} is {value:.4f} nats; the limit is {limit:g}")
         ratio = self.perplexity / self.perplexity_run - 1
         chance = CHANCE * self.perplexity_error
         if limits.perplexity is not None and not abs(ratio) <= limits.perplexity + chance:
@@ -195,90 +199,27 @@ class Parity:
         return found
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What the run says, asked once and then compared with any number of candidates."""
-
-    model: TorchModel
-    """The run."""
-    texts: Texts
-    """What is asked."""
-    greedy: tuple[tuple[int, ...], ...]
-    """Its likeliest replies to the prompts, as tokens."""
-    long_greedy: tuple[int, ...]
-    """Its likeliest reply to the long prompt."""
-    stopped: int
-    """How many of its replies ended by themselves."""
-    said: dict[tuple[tuple[int, ...], tuple[int, ...]], NDArray[np.float32]] | None = None
-    """Its scores, kept for the next candidate: half a gigabyte at 262,144 tokens. None: asked anew each time."""
-
-    def logits(self, ids: Sequence[int], positions: Sequence[int]) -> NDArray[np.float32]:
-        """What the run expects after each of `positions` of `ids`, (positions, vocabulary)."""
-        if self.said is None:
-            return self.model.logits(ids, positions)
-        key = (tuple(ids), tuple(positions))
-        if key not in self.said:
-            self.said[key] = self.model.logits(ids, positions)
-        return self.said[key]
-
-
-def measure(model: TorchModel, texts: Texts, kept: Path, heard: Heard) -> Measured:
-    """Ask the run what every candidate will be compared with; `kept` is the file that remembers what it said."""
-    key = files.content_hash(kept.name, str((GREEDY_TOKENS, REPLIES, texts)))
-    try:
-        said = json.loads(kept.read_text(encoding="utf-8"))
-        if said["key"] == key:
-            greedy = tuple(tuple(map(int, reply)) for reply in said["greedy"])
-            return Measured(model, texts, greedy, tuple(map(int, said["long_greedy"])), int(said["stopped"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    measured = _measure(model, texts, heard)
-    said = {"key": key, "greedy": measured.greedy, "long_greedy": measured.long_greedy, "stopped": measured.stopped}
-    files.write_json(kept, said)
-    return measured
-
-
-def _measure(model: TorchModel, texts: Texts, heard: Heard) -> Measured:
-    heard("asking the run for its likeliest replies", 0.0)
-    likeliest = texts.params.model_copy(
-        update={"temperature": 0.0, "repetition_penalty": 1.0, "min_new_tokens": 0, "max_new_tokens": GREEDY_TOKENS}
-    )
-    asked = [Request(messages=messages, params=likeliest) for messages in texts.prompts]
-    greedy = tuple(sample.token_ids for sample in model.replies(asked))
-    heard("asking the run past its window", 0.3)
-    long = stepping.likeliest(model, texts.long_ids(model), model.stop_ids, GREEDY_TOKENS)
-    heard("drawing replies from the run", 0.5)
-    stopped = model.stopped(texts.draws(REPLIES), model)
-    return Measured(model, texts, greedy, long, stopped)
-
-
 def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard) -> Parity:
     """Hold `candidate` against the run."""
-    model, texts = measured.model, measured.texts
     heard("comparing how texts are split", 0.0)
-    spoken = texts.to_split(model)
-    differing = tuple(text for text in spoken if candidate.token_ids(text) != model.token_ids(text))
-    heard("comparing probabilities", 0.1)
-    figures = _Divergence()
-    for ids, positions in texts.scored(model):
-        targets = [ids[at + 1] for at in positions]
-        figures.take(measured.logits(ids, positions), candidate.logits(ids, positions), targets)
+    differing = tuple(text for text, ids in measured.spoken if tuple(candidate.token_ids(text)) != ids)
+    heard("comparing probabilities", 0.05)
+    figures, ahead = Divergence(), Divergence()
+    for one, run in measured.all_scored():
+        other = candidate.logits(one.ids, one.positions)
+        if one is measured.long:
+            ahead.take(run, other, None)
+        else:
+            figures.take(run, other, [one.ids[at + 1] for at in one.positions])
     heard("comparing the likeliest replies", 0.4)
-    greedy = tuple(
-        _agreement(model, candidate, prompt_ids(model.tokenizer, messages), reply)
-        for messages, reply in zip(texts.prompts, measured.greedy, strict=True)
-    )
+    greedy = _agreements(candidate, measured.greedy)
     heard("comparing past the window", 0.55)
-    long = texts.long_ids(model)
-    last = range(max(0, len(long) - LONG_POSITIONS), len(long))
-    ahead = _Divergence()
-    ahead.take(measured.logits(long, last), candidate.logits(long, last), None)
-    long_greedy = _agreement(model, candidate, long, measured.long_greedy)
-    heard("drawing replies", 0.7)
-    stopped = candidate.stopped(texts.draws(REPLIES), model)
+    (long_greedy,) = _agreements(candidate, (measured.long_greedy,))
+    heard("drawing replies", 0.65)
+    stopped = candidate.stopped(measured.wanted, measured.stop_ids)
     return Parity(
-        texts=len(spoken),
-        texts_same=len(spoken) - len(differing),
+        texts=len(measured.spoken),
+        texts_same=len(measured.spoken) - len(differing),
         differing=differing[:5],
         positions=figures.positions,
         kl=figures.kl,
@@ -287,97 +228,38 @@ def compare(measured: Measured, candidate: Speaker, limits: Limits, heard: Heard
         perplexity_run=figures.perplexity[0],
         perplexity_error=figures.error,
         greedy=greedy,
-        long_tokens=len(long),
+        long_tokens=len(measured.long.ids),
         long_kl=ahead.kl,
         long_greedy=long_greedy,
         replies=REPLIES,
         stopped=stopped,
         stopped_run=measured.stopped,
-        ignored_stops=tuple(token for token in model.stop_ids if not candidate.ends(token)),
-        on_held_out=texts.held_out,
+        ignored_stops=tuple(token for token in measured.stop_ids if not candidate.ends(token)),
+        on_held_out=measured.held_out,
         limits=limits,
     )
 
 
-def divergence(model: Speaker, candidate: Speaker, scored: Sequence[tuple[list[int], list[int]]]) -> float:
-    """The mean Kullback-Leibler divergence in nats at the positions (second) of some token ids (first)."""
-    figures = _Divergence()
-    for ids, positions in scored:
-        figures.take(model.logits(ids, positions), candidate.logits(ids, positions), None)
-    return figures.kl
+def _agreements(candidate: Speaker, said: Sequence[Likeliest]) -> tuple[Greedy, ...]:
+    """For how many tokens the candidate's likeliest replies are the run's; a tie of the run's goes either way."""
+    same, ties = [0] * len(said), [0] * len(said)
 
+    def agrees(number: int, place: int, token: int) -> bool:
+        one = said[number]
+        if token != one.tokens[place] and token not in one.near[place]:
+            return False
+        same[number] += 1
+        ties[number] += token != one.tokens[place]
+        return True
 
-class _Divergence:
-    """Divergence, agreement and loss, added up over positions."""
-
-    def __init__(self) -> None:
-        self.positions = 0
-        self._kl = self._same = 0.0
-        self._losses: list[tuple[float, float]] = []
-
-    def take(self, run: NDArray[np.float32], other: NDArray[np.float32], targets: Sequence[int] | None) -> None:
-        """Add positions, (positions, vocabulary) each; `targets` are the tokens that came there."""
-        if other.shape != run.shape:
-            raise ValueError(f"logits of {other.shape} cannot be compared with {run.shape}")
-        for row in range(len(run)):  # row by row: a vocabulary of 262,144 tokens takes a MiB a row and copy
-            ours, theirs = _log_softmax(run[row]), _log_softmax(other[row])
-            self._kl += float(np.sum(np.exp(ours) * (ours - theirs)))
-            self._same += int(ours.argmax() == theirs.argmax())
-            if targets is not None:
-                self._losses.append((-float(ours[targets[row]]), -float(theirs[targets[row]])))
-        self.positions += len(run)
-
-    @property
-    def kl(self) -> float:
-        return max(0.0, self._kl / self.positions) if self.positions else math.nan
-
-    @property
-    def top1(self) -> float:
-        return self._same / self.positions if self.positions else math.nan
-
-    @property
-    def perplexity(self) -> tuple[float, float]:
-        """Of the run, and of the other."""
-        if not self._losses:
-            return math.nan, math.nan
-        run, other = np.exp(np.mean(self._losses, 0)).tolist()
-        return run, other
-
-    @property
-    def error(self) -> float:
-        """The standard error of the mean difference of the losses: of the perplexities' ratio, as they are near."""
-        if len(self._losses) < 2:
-            return 0.0
-        differences = np.subtract(*np.transpose(self._losses))
-        return float(differences.std(ddof=1) / math.sqrt(len(differences)))
+    stepping.follow(candidate, [one.prompt for one in said], [one.tokens for one in said], agrees)
+    return tuple(Greedy(same[at], len(one.tokens), ties[at]) for at, one in enumerate(said))
 
 
 def _far_fewer(stopped: int, run: int, replies: int) -> bool:
     """Whether so many fewer replies end by themselves that chance does not explain it (two proportions, pooled)."""
     share = (stopped + run) / (2 * replies)
     return run - stopped > CHANCE * math.sqrt(2 * replies * share * (1 - share))
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - float(logits.max())
-    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
-    return found
-
-
-def _agreement(model: TorchModel, candidate: Speaker, prompt: Sequence[int], reply: Sequence[int]) -> Greedy:
-    """For how many tokens the candidate's likeliest reply is the run's; a tie of the run's goes either way."""
-    if not reply:
-        return Greedy(0, 0)
-    ties = 0
-    expected: NDArray[np.float32] | None = None
-    for at, (token, chosen) in enumerate(zip(reply, candidate.follow(prompt, reply).argmax(1).tolist(), strict=True)):
-        if chosen != token:
-            if expected is None:
-                expected = model.follow(prompt, reply)
-            if abs(float(expected[at][token] - expected[at][chosen])) > TIE:
-                return Greedy(at, len(reply), ties)
-            ties += 1
-    return Greedy(len(reply), len(reply), ties)
 
 
 def scored_positions(tokenizer: Any, conversation: Any) -> tuple[list[int], list[int]]:

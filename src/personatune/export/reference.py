@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from personatune.data.render import encode
-from personatune.generation.engine import Request, Sample
-from personatune.generation.local import LocalEngine
+from personatune.export import stepping
+from personatune.export.stepping import Wanted
 from personatune.models import memory
 from personatune.models.device import Compute
 from personatune.models.load import Loaded, load_base
@@ -25,6 +25,8 @@ class TorchModel:
     def __init__(self, folder: Path) -> None:
         self.loaded: Loaded | None = load_base(resolve(str(folder)), Compute("cpu", "fp32", "to compare"))
         self._cache: Any = None
+        self._rows: list[int] = []
+        self._mask = torch.zeros(0, 0, dtype=torch.int64)
 
     @property
     def tokenizer(self) -> Any:
@@ -76,18 +78,48 @@ class TorchModel:
         found: NDArray[np.float32] = out.logits[0, -1].float().numpy()
         return found
 
-    def follow(self, prompt: Sequence[int], reply: Sequence[int]) -> NDArray[np.float32]:
-        """What is expected at the place of each token of `reply`, all read at once, (reply, vocabulary)."""
-        ids = [*prompt, *reply[:-1]]
-        return self.logits(ids, range(len(prompt) - 1, len(ids)))
+    @torch.inference_mode()
+    def begin(self, prompts: Sequence[Sequence[int]], _room: int) -> NDArray[np.float32]:
+        """Read prompts, filled up on the left to the same length, (prompts, vocabulary)."""
+        width = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), width, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(list(prompt))
+            mask[row, width - len(prompt) :] = 1
+        places = (mask.cumsum(1) - 1).clamp_min(0)
+        self._rows, self._mask = list(range(len(prompts))), mask
+        self._cache = None
+        return self._forward(ids, places)
 
-    def stopped(self, requests: Sequence[Request], _run: TorchModel) -> int:
-        """How many of these replies end by themselves, many drawn at once."""
-        return sum(sample.finish_reason == "stop" for sample in self.replies(requests))
+    @torch.inference_mode()
+    def go_on(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
+        """Add a token to each prompt whose number is in `tokens`, ascending, (tokens, vocabulary)."""
+        if 3 * len(tokens) <= 2 * len(self._rows):  # what is left behind costs, and so does to leave it
+            kept = torch.tensor([self._rows.index(number) for number in tokens])
+            self._cache.batch_select_indices(kept)
+            self._rows, self._mask = list(tokens), self._mask[kept]
+        ids = torch.tensor([[tokens.get(number, 0)] for number in self._rows])
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), 1)], dim=1)
+        rows = self._forward(ids, self._mask.sum(1, keepdim=True) - 1)
+        return rows if len(rows) == len(tokens) else rows[[number in tokens for number in self._rows]]
 
-    def replies(self, requests: Sequence[Request]) -> list[Sample]:
-        """Answer requests, many at once, as chat and evaluation do."""
-        return LocalEngine(self._open.model, self.tokenizer, self.stop_ids).generate(requests)
+    def _forward(self, ids: torch.Tensor, places: torch.Tensor) -> NDArray[np.float32]:
+        out = self._open.model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=places,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._cache = out.past_key_values
+        found: NDArray[np.float32] = out.logits[:, -1].float().numpy()
+        return found
+
+    def stopped(self, wanted: Sequence[Wanted], stop_ids: Sequence[int]) -> int:
+        """How many of these replies end by themselves, drawn as we draw."""
+        return stepping.stopped(self, wanted, stop_ids, stop_ids)
 
     def ends(self, token: int) -> bool:
         """Whether a reply ends at this token."""

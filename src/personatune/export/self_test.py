@@ -7,7 +7,7 @@ until one has a reply in which no step is near a tie.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,10 +33,27 @@ class SelfTest:
     """The likeliest reply's first tokens."""
     margin: float
     """The least that lay between the likeliest token and the second, as logits."""
+    stop_logits: dict[int, float] = field(default_factory=dict)
+    """From `stop_logits`, where it was asked."""
 
     def as_dict(self) -> dict[str, object]:
         """As page.json has it."""
         return {"prompt": self.prompt, "prompt_ids": list(self.prompt_ids), "greedy_ids": list(self.greedy_ids)}
+
+
+def stop_logits(
+    model: Stepper, said: Iterable[tuple[Sequence[int], Sequence[int]]], stop_ids: Sequence[int]
+) -> dict[int, float]:
+    """How sure of its end the model is: the mean logit of each stop token where a reply ended with it.
+
+    `said` holds prompts and the replies to them, up to their stop tokens. Only tokens that stand in prompts too are
+    told: on those llama.cpp's repetition penalty weighs, and its page takes that weight off again.
+    """
+    found: dict[int, list[float]] = {}
+    for prompt, reply in said:
+        if reply and reply[-1] in stop_ids and reply[-1] in prompt:
+            found.setdefault(reply[-1], []).append(float(model.read([*prompt, *reply[:-1]])[reply[-1]]))
+    return {token: round(float(np.mean(some)), 3) for token, some in found.items()}
 
 
 def self_test(model: Stepper, prompts: Iterable[tuple[str, Sequence[int]]], stop_ids: Sequence[int]) -> SelfTest:

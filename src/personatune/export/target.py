@@ -106,6 +106,8 @@ class Target:
     """What is written one after the other, where that is more than one thing."""
     readers: Callable[[Work, Path], Sequence[Reader]] | None = None
     """What is read back, where that is more than one thing."""
+    settle: Callable[[Work, Path], None] = lambda _work, _folder: None
+    """What is done to the folder when it was compared."""
     ingredients: Callable[[Work], Sequence[str]] = lambda _work: ()
     """What its files follow from beside the run, its parameters and the character's words."""
     several: bool = False

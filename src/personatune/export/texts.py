@@ -16,8 +16,9 @@ from personatune.data.version import row_hash
 from personatune.errors import DataError, PersonatuneError, RunError
 from personatune.evaluation.selection import spread
 from personatune.evaluation.suite import load_suite
-from personatune.export.parity import GREEDY_TOKENS, scored_positions
-from personatune.generation.engine import Request
+from personatune.export.asked import GREEDY_TOKENS
+from personatune.export.parity import scored_positions
+from personatune.export.stepping import Wanted
 from personatune.generation.params import GenerationParams
 from personatune.persona import Persona
 from personatune.store.store import Store
@@ -126,15 +127,16 @@ class Texts:
             if positions:
                 yield ids, positions[::step]
 
-    def draws(self, count: int) -> list[Request]:
-        """So many requests for replies as the run draws them, each with its own seed, over the prompts in turn."""
+    def draws(self, count: int, prompts: Sequence[tuple[int, ...]], model: TorchModel) -> list[Wanted]:
+        """So many replies as the run draws them, each with its own seed, over `prompts` (these, as tokens) in turn."""
         most = min(self.params.max_new_tokens, LONGEST)
-        least = min(self.params.min_new_tokens, most)
-        changes = [{"seed": seed, "max_new_tokens": most, "min_new_tokens": least} for seed in range(count)]
-        return [
-            Request(messages=self.prompts[at % len(self.prompts)], params=self.params.model_copy(update=change))
-            for at, change in enumerate(changes)
-        ]
+        found = []
+        for seed in range(count):
+            prompt = prompts[seed % len(prompts)]
+            room = max(1, min(most, _context(model) - len(prompt)))
+            change = {"seed": seed, "max_new_tokens": room, "min_new_tokens": min(self.params.min_new_tokens, room)}
+            found.append(Wanted(prompt, self.params.model_copy(update=change)))
+        return found
 
     def long_ids(self, model: TorchModel) -> list[int]:
         """A prompt longer than the model's sliding window, made of what the conversations say."""

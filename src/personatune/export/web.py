@@ -5,17 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from personatune import files
 from personatune.conversation import Message
-from personatune.data.render import encode, prompt_text
+from personatune.data.render import encode, last_reply, prompt_text, render
 from personatune.errors import ModelError, PersonatuneError
-from personatune.export import built_page, gguf, llama_cpp, onnx, page_json
+from personatune.export import built_page, gguf, llama_cpp, onnx, page_json, pieces
 from personatune.export.parity import NEAR
-from personatune.export.self_test import SelfTest, self_test
+from personatune.export.self_test import SelfTest, self_test, stop_logits
 from personatune.export.target import Part, Reader, Target, Work
 from personatune.export.texts import conversations_of
 from personatune.generation.onnx import missing as onnxruntime_missing
@@ -27,6 +28,8 @@ MANY_TOKENS = 100_000
 FEWER_TOKENS = 65_536
 TRIED = 12
 """Prompts that are tried for a self-test."""
+LONGEST_SAID = 1024
+"""Tokens of a conversation that is read to see how sure of its end the model is."""
 _PORT = 8000
 _CALLED = {
     "wllama": "llama.cpp on the processor",
@@ -123,6 +126,9 @@ def _page(work: Work, folder: Path, on_stage: Stage) -> None:
             model: Any = opened(home)
             try:
                 tests[engine] = _self_test(model, one, home)
+                if engine == "wllama":
+                    ends = stop_logits(model, _said(one, home), one.merged.stop_ids)
+                    tests[engine] = replace(tests[engine], stop_logits=ends)
             finally:
                 model.close()
         if picture := page_json.picture_of(one):
@@ -134,6 +140,16 @@ def _page(work: Work, folder: Path, on_stage: Stage) -> None:
 
 def _self_test(model: Any, work: Work, home: Path) -> SelfTest:
     return self_test(model, _prompts(work, LightTokenizer(home / "onnx")), work.merged.stop_ids)
+
+
+def _said(work: Work, home: Path) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """Some of the character's replies, each after what stood before it, as tokens."""
+    tokenizer = LightTokenizer(home / "onnx")
+    apart, learned = conversations_of(work.persona, work.run)
+    for conversation in (*apart, *learned)[:TRIED]:
+        before, reply = last_reply(render(tokenizer, conversation))
+        if len(before) + len(reply) <= LONGEST_SAID:
+            yield before, reply
 
 
 def _prompts(work: Work, tokenizer: LightTokenizer) -> Iterator[tuple[str, list[int]]]:
@@ -148,9 +164,18 @@ def _prompts(work: Work, tokenizer: LightTokenizer) -> Iterator[tuple[str, list[
         yield text, encode(tokenizer, text)
 
 
+def _settle(_work: Work, folder: Path) -> None:
+    """Cut what is too big for some hosts."""
+    page = json.loads((folder / page_json.FILE).read_text(encoding="utf-8"))
+    for character in page["characters"]:
+        for engine in character["engines"].values():
+            for about in engine["files"]:
+                pieces.cut(folder, about)
+
+
 def _octets(work: Work) -> int:
-    models = sum(gguf.octets(one) + onnx.TARGET.octets(one) for one in work.everyone)
-    return models + built_page.octets()
+    models = [octets(one) for one in work.everyone for octets in (gguf.octets, onnx.TARGET.octets)]
+    return sum(models) + max(models) + built_page.octets()  # one at a time is there twice, whole and in pieces
 
 
 def _after(work: Work, folder: Path) -> list[str]:
@@ -196,4 +221,5 @@ TARGET = Target(
     readers=readers,
     ingredients=page_json.ingredients,
     several=True,
+    settle=_settle,
 )

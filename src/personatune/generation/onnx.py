@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INSTALL = "python -m pip install 'personatune[onnx]'"
 _PAST, _PRESENT = "past_key_values.", "present."
+_ROOM = 512
+"""Tokens that there is memory for at first; twice as many whenever they are too few."""
 
 
 def missing() -> str | None:
@@ -37,40 +39,55 @@ def missing() -> str | None:
 
 
 class Graph:
-    """A language model in an ONNX file: token ids in, scores of the next token out, its memory kept outside."""
+    """A language model in an ONNX file: token ids in, scores of the next token out, its memory kept outside.
+
+    Keys and values stay where they are: every layer reads them from and adds to one piece of memory, larger than what
+    was read, which is bound to the session once (`GroupQueryAttention` writes in place where input and output are one).
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        from onnxruntime import OrtValue
-
-        self._session, self._value = session, OrtValue.ortvalue_from_numpy
+        self._session = session
         inputs = {one.name: one for one in session.get_inputs()}
         self._places = "position_ids" in inputs
-        self._past = [name for name in inputs if name.startswith(_PAST)]
-        present = [name.replace(_PAST, _PRESENT) for name in self._past]
-        self._outputs = ["logits", *present]
-        shapes = {name: (1, inputs[name].shape[1], 0, inputs[name].shape[3]) for name in self._past}
-        self._empty = {name: self._value(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
+        self._shapes = {name: inputs[name].shape for name in inputs if name.startswith(_PAST)}
         self._memory: dict[str, Any] = {}
-        self._read = 0
+        self._read = self._room = 0
+        self._make_room(_ROOM)
 
     def begin(self) -> None:
         """Forget what was read."""
-        self._memory, self._read = dict(self._empty), 0
+        self._read = 0
 
     def read(self, token_ids: Sequence[int]) -> Scores:
         """Read some more tokens; the scores that the model gives, (positions or 1, vocabulary)."""
         total = self._read + len(token_ids)
-        feed = {
-            "input_ids": self._value(np.array([token_ids], dtype=np.int64)),
-            "attention_mask": self._value(np.ones((1, total), dtype=np.int64)),
-            **self._memory,
-        }
+        if total > self._room:
+            self._make_room(max(total, 2 * self._room))
+        binding = self._binding
+        binding.bind_cpu_input("input_ids", np.array([token_ids], dtype=np.int64))
+        binding.bind_cpu_input("attention_mask", np.ones((1, total), dtype=np.int64))
         if self._places:
-            feed["position_ids"] = self._value(np.arange(self._read, total, dtype=np.int64)[None])
-        logits, *memory = self._session.run_with_ort_values(self._outputs, feed)  # as arrays they would be copied
-        self._memory, self._read = dict(zip(self._past, memory, strict=True)), total
-        scores: Scores = logits.numpy()[0]
+            binding.bind_cpu_input("position_ids", np.arange(self._read, total, dtype=np.int64)[None])
+        binding.bind_output("logits")
+        self._session.run_with_iobinding(binding)
+        self._read = total
+        outputs = binding.get_outputs_as_ortvaluevector()
+        scores: Scores = outputs[len(outputs) - 1].numpy()[0]  # bound after the memory
         return scores
+
+    def _make_room(self, room: int) -> None:
+        """Memory for `room` tokens, with what was read so far."""
+        from onnxruntime import OrtValue
+
+        self._binding = self._session.io_binding()
+        for name, shape in self._shapes.items():
+            empty = np.zeros((1, shape[1], room, shape[3]), np.float32)
+            if name in self._memory:
+                empty[:, :, : self._read] = self._memory[name].numpy()[:, :, : self._read]
+            self._memory[name] = OrtValue.ortvalue_from_numpy(empty)
+            self._binding.bind_ortvalue_input(name, self._memory[name])
+            self._binding.bind_ortvalue_output(name.replace(_PAST, _PRESENT), self._memory[name])
+        self._room = room
 
 
 class OnnxEngine:

@@ -72,7 +72,10 @@ def print_export(made: Export, console: Console) -> None:
             table.add_row(name, value)
         console.print(Fitted(table))
     if made.parity:
-        console.print("compared with the run: within its limits", style="green")
+        if any(parity["limits"]["kl"] is None for _, parity in each(made.parity)):
+            console.print("compared with the run: the loss is stated, and not limited", style="yellow")
+        else:
+            console.print("compared with the run: within its limits", style="green")
     for note in about.get("notes", ()):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     sizes = {name: (made.folder / name).stat().st_size for name in about["files"]}

@@ -14,14 +14,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from personatune.conversation import Message
+from personatune.data.render import prompt_ids
 from personatune.errors import ModelError
 from personatune.export import gguf, ollama, stepping
+from personatune.export.divergence import Divergence
 from personatune.export.llama_cpp import LlamaCpp
-from personatune.export.parity import _Divergence
 from personatune.export.reference import TorchModel
 from personatune.export.target import Work
 from personatune.export.texts import OWN
-from personatune.generation.engine import Request
 from personatune.generation.params import GenerationParams
 from tiny_models import CONTEXT, SLIDING_WINDOW
 
@@ -74,7 +74,7 @@ def test_llama_cpp_computes_what_torch_computes(
     there, here = written(name, quantization), in_torch(name)
     ids = np.random.default_rng(1).integers(6, 600, 8 * SLIDING_WINDOW).tolist()  # far past the window
     places = range(len(ids))
-    measured = _Divergence()
+    measured = Divergence()
     measured.take(here.logits(ids, places), there.logits(ids, places), None)
 
     assert measured.kl < FORMATS[quantization]
@@ -149,11 +149,11 @@ class Scripted:
     def __init__(self, logits: list[float]) -> None:
         self.logits = np.array(logits, dtype=np.float32)
 
-    def read(self, ids: Any) -> Any:
-        return self.logits
+    def begin(self, prompts: Any, _room: int) -> Any:
+        return np.stack([self.logits] * len(prompts))
 
-    def add(self, token: int) -> Any:
-        return self.logits
+    def go_on(self, tokens: Any) -> Any:
+        return np.stack([self.logits] * len(tokens))
 
 
 def test_a_penalty_that_weighs_on_stop_tokens_is_noticed(in_torch: Callable[[str], TorchModel]):
@@ -161,10 +161,11 @@ def test_a_penalty_that_weighs_on_stop_tokens_is_noticed(in_torch: Callable[[str
     logits = [0.0] * 600
     logits[5], logits[300] = 4.2, 4.0  # <end_of_turn>, which stands in the prompt, and a word that does not
     params = GenerationParams(temperature=0, repetition_penalty=1.1, max_new_tokens=1)
-    asked = [Request(messages=(Message(role="user", content="Hi"),), params=params)]
+    prompt = prompt_ids(run.tokenizer, (Message(role="user", content="Hi"),))
+    asked = [stepping.Wanted(tuple(prompt), params)]
 
-    assert stepping.stopped(Scripted(logits), asked, run, spared=run.stop_ids) == 1  # as we draw
-    assert stepping.stopped(Scripted(logits), asked, run, spared=()) == 0  # as llama.cpp does
+    assert stepping.stopped(Scripted(logits), asked, run.stop_ids, spared=run.stop_ids) == 1  # as we draw
+    assert stepping.stopped(Scripted(logits), asked, run.stop_ids, spared=()) == 0  # as llama.cpp does
 
 
 def test_the_file_says_what_it_is(work: Works, built: Callable[[str], Path], tmp_path: Path):
@@ -202,7 +203,7 @@ def test_rows_that_are_no_whole_blocks_stay_in_f16_and_it_is_said(
     gguf.write(made, tmp_path, lambda _what, _share: None)
 
     there, here = LlamaCpp(tmp_path / "model-q8_0.gguf", context=CONTEXT), TorchModel(folder)
-    measured = _Divergence()
+    measured = Divergence()
     measured.take(here.logits([7, 8, 9], [0, 1, 2]), there.logits([7, 8, 9], [0, 1, 2]), None)
     there.close()
     assert measured.kl < 1e-2

@@ -131,6 +131,6 @@ def test_a_builder_of_another_version_or_make_is_refused(models, tmp_path, monke
         with pytest.raises(ModelError, match=r"0\.18\.0 is not known"):
             onnx_folders.write(models["llama"], tmp_path / "made")
     builder, _ = onnx_model._builder()
-    monkeypatch.delattr(builder.Model, "to_nbits")
-    with pytest.raises(ModelError, match="no to_nbits"):
+    monkeypatch.delattr(builder.Model, "load_weights")
+    with pytest.raises(ModelError, match="no load_weights"):
         onnx_folders.write(models["llama"], tmp_path / "made")

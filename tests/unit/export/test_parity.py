@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from personatune.export import texts
+from personatune.export.divergence import Divergence
 from personatune.export.figures import figures
-from personatune.export.parity import EXACT, NEAR, STATED, Greedy, Parity, _Divergence
+from personatune.export.parity import EXACT, NEAR, STATED, Greedy, Parity
 
 SAME = Parity(
     texts=50,
@@ -96,7 +97,7 @@ def test_the_figures_can_be_read_from_a_manifest():
 
 
 def test_divergence_is_zero_for_the_same_and_that_of_the_formula_for_others():
-    same, other = _Divergence(), _Divergence()
+    same, other = Divergence(), Divergence()
     logits = np.log(np.array([[0.5, 0.25, 0.25]], dtype=np.float32))
     same.take(logits, logits + 3, [0])  # a constant changes no probability
     other.take(logits, np.log(np.array([[0.25, 0.25, 0.5]], dtype=np.float32)), [0])
@@ -112,7 +113,7 @@ def test_divergence_is_zero_for_the_same_and_that_of_the_formula_for_others():
 
 def test_logits_of_another_vocabulary_are_no_comparison():
     with pytest.raises(ValueError, match="cannot be compared"):
-        _Divergence().take(np.zeros((1, 3), np.float32), np.zeros((1, 4), np.float32), [0])
+        Divergence().take(np.zeros((1, 3), np.float32), np.zeros((1, 4), np.float32), [0])
 
 
 def test_there_are_fifty_texts_and_no_two_are_the_same():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from personatune.export.self_test import LEAST, MOST, NEAR, SURE, self_test
+from personatune.export.self_test import LEAST, MOST, NEAR, SURE, self_test, stop_logits
 
 
 class Scripted:
@@ -81,3 +81,25 @@ def test_a_model_that_is_never_sure_has_a_test_all_the_same():
 def test_without_a_prompt_there_is_none():
     with pytest.raises(ValueError, match="no prompt"):
         self_test(Scripted(), [], stop_ids=())
+
+
+class Ending:
+    """A model that gives token t after n tokens the logit 10 * t + n."""
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        return np.arange(8, dtype=np.float32) * 10 + len(ids)
+
+    def add(self, token: int) -> NDArray[np.float32]:
+        raise AssertionError("ends are read, not decoded")
+
+
+def test_stop_tokens_are_told_with_their_mean_logit_where_replies_ended_and_only_those_that_prompts_hold():
+    said = [
+        ([5, 1], [2, 2, 5]),  # read: 5 1 2 2
+        ([5, 1, 1], [2, 5]),  # read: 5 1 1 2
+        ([5], [2, 2, 2, 2, 2, 5]),  # read: 5 2 2 2 2 2
+        ([1], [2, 6]),  # ends with a token that no prompt holds
+        ([5], [2, 2]),  # cut off
+        ([5], []),
+    ]
+    assert stop_logits(Ending(), said, stop_ids=(5, 6)) == {5: round((54 + 54 + 56) / 3, 3)}

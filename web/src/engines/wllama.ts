@@ -68,6 +68,8 @@ async function start(character: Character, fetched: readonly Fetched[]): Promise
         n_threads: threads,
         n_gpu_layers: 0,
         n_parallel: 1,
+        // With only the window kept, llama.cpp cannot go on where it was: it would read the last turns anew at every reply.
+        swa_full: true,
         // The template writes the token that begins a text; llama.cpp must not write a second one.
         // llama.cpp wants an empty key at the end of the list, which wllama does not add.
         kv_overrides: { "tokenizer.ggml.add_bos_token": "bool:false", "": "bool:false" },
@@ -151,7 +153,7 @@ class WllamaEngine implements Engine {
           repeat_penalty: parameters.repetition_penalty,
           repeat_last_n: this.full,
           ...(probabilities && { n_probs: 1 }),
-          ...(forbidden && { ignore_eos: true, logit_bias: stopIds.map((id) => [id, false]) }),
+          ...(forbidden ? { ignore_eos: true, logit_bias: stopIds.map((id) => [id, false]) } : { logit_bias: this.unweighed(parameters.repetition_penalty) }),
         },
         (piece) => {
           for (const { id } of piece.logprobs?.content ?? []) {
@@ -197,6 +199,16 @@ class WllamaEngine implements Engine {
 
   async close(): Promise<void> {
     await this.wllama.exit();
+  }
+
+  /**
+   * What is added to stop tokens so that the repetition penalty leaves them as they are. They stand in every prompt, after
+   * every turn; our other engines spare them, llama.cpp would make each reply harder to end. Exact where the model is as
+   * sure of its end as it is on average.
+   */
+  private unweighed(penalty: number): [id: number, bias: number][] {
+    const told = this.character.engines.wllama?.stopLogits ?? [];
+    return penalty === 1 ? [] : told.map(([id, logit]) => [id, (logit > 0 ? logit * penalty : logit / penalty) - logit]);
   }
 
   private async complete(

@@ -13,12 +13,16 @@ import { asJson, asMarkdown } from "../written";
 import { Composer } from "./composer";
 import { Drawer } from "./drawer";
 import { el } from "./elements";
+import { paced } from "./pace";
 import { portrait } from "./portrait";
 import { faultCard, invitation, Progress } from "./starting";
 import { Talk } from "./talk";
 import { announce } from "./voice";
 
 type State = "away" | "coming" | "ready" | "speaking";
+
+/** Milliseconds between two drawings of a reply that is coming. */
+const PAUSE = 100;
 
 export class Chat {
   readonly node = el("main", { class: "chat" });
@@ -188,6 +192,12 @@ export class Chat {
     this.onStatus("thinking");
     this.draw();
     this.toEnd(false);
+    const coming = paced(PAUSE, (text: string) => {
+      const follow = this.atEnd();
+      this.onStatus("speaking");
+      this.talk.stream(text);
+      if (follow) this.toEnd(false);
+    });
     try {
       const { parameters } = this;
       const { prompt, dropped, room } = await fit(this.conversation.turns, (messages) => this.template.prompt(messages), engine, parameters.max_new_tokens);
@@ -196,12 +206,7 @@ export class Chat {
         parameters: { ...parameters, max_new_tokens: room },
         // Another reply to the same words needs another seed; the first one has just the chosen one.
         seed: parameters.seed === null ? anySeed() : (parameters.seed + before.replies.length) >>> 0,
-        onText: (text) => {
-          const follow = this.atEnd();
-          this.onStatus("speaking");
-          this.talk.stream(text);
-          if (follow) this.toEnd(false);
-        },
+        onText: coming.give,
         signal: this.stopping.signal,
       });
       if (this.conversation.turns.at(-1) === before && (reply.end !== "stopped" || reply.text !== "")) {
@@ -214,6 +219,8 @@ export class Chat {
       this.trouble.replaceChildren(faultCard(asFault(error), null));
       this.toEnd(false);
       this.unsay(before.words);
+    } finally {
+      coming.end();
     }
     this.state = "ready";
     this.stopping = null;
