@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import struct
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from personatune.judging.replies import Making, prepare
 from personatune.judging.session import Session, Shown
 from personatune.models import weights
 from personatune.persona import Persona, create
-from personatune.store import artefacts, judgings
+from personatune.store import artefacts, judgings, migrations
 from personatune.store.judging_records import JudgingRecord
 from personatune.store.records import ArtefactRecord, DatasetVersion, RunRecord, SampleRecord
 from personatune.store.store import Store
@@ -154,3 +155,30 @@ def whole_persona(folder: Path, *, votes: int = 5) -> Persona:
             )
     journal.apply(persona.train_file, "row added", lambda was: Splice(len(was), b"", to_jsonl(rows(7)[6:]).encode()))
     return persona
+
+
+def older(store: Path, keep: int) -> None:
+    """The store as the schema `keep` had it, with its rows: later tables and columns taken out again."""
+    fresh = store.with_name("older.db")
+    before = migrations.MIGRATIONS
+    try:
+        migrations.MIGRATIONS = before[:keep]
+        connection = sqlite3.connect(fresh, isolation_level=None)
+        migrations.bring_up_to_date(connection, fresh, keep_copy=False)
+    finally:
+        migrations.MIGRATIONS = before
+    with closing(connection):
+        connection.execute("ATTACH ? AS now", (str(store),))
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if table.startswith(("_", "sqlite")):
+                continue
+            names = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
+            have = {row[1] for row in connection.execute(f"PRAGMA now.table_info({table})")}
+            listed = ", ".join(f'"{name}"' for name in names if name in have)
+            known = " WHERE kind IN (SELECT kind FROM main.counters)" if table == "counters" else ""
+            connection.execute(
+                f"INSERT OR REPLACE INTO main.{table} ({listed}) SELECT {listed} FROM now.{table}{known}"
+            )
+    for ending in ("-wal", "-shm"):
+        store.with_name(store.name + ending).unlink(missing_ok=True)
+    fresh.replace(store)

@@ -71,6 +71,11 @@ def append_line(path: Path, text: str, *, flushed: bool = False) -> None:
         raise from_os_error(error, f"writing {path.name}") from error
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that `write_bytes` would have renamed, had its process lived."""
+    return re.fullmatch(r"\..+\.\d+\.tmp", path.name) is not None
+
+
 def flush_folder(folder: Path) -> None:
     """Put every file in `folder`, however deep, on the disk: before a rename says that they are whole."""
     for path in (folder, *folder.rglob("*")):

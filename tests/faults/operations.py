@@ -26,10 +26,10 @@ from personatune.models.device import Compute
 from personatune.models.resolve import ModelSource
 from personatune.persona import Persona, create
 from personatune.repair.examine import examine
-from personatune.store import artefacts, judgings, migrations
+from personatune.store import artefacts, judgings
 from personatune.store.of_persona import open_store
 from personatune.store.store import Store
-from whole_persona import rows, run_in, votes_in, whole_persona
+from whole_persona import older, rows, run_in, votes_in, whole_persona
 
 Confirm = Callable[[str], None]
 HEAVY = ("train", "export")
@@ -206,33 +206,6 @@ def prepare(folder: Path, operation: str) -> None:
         (persona.runs_folder / "r1" / "manifest.json").write_bytes(b"{")
         with persona.train_file.open("ab") as file:
             file.write(b'{"messages": [{"ro')
-
-
-def older(store: Path, keep: int) -> None:
-    """The store as the schema `keep` had it, with its rows: later tables and columns taken out again."""
-    fresh = store.with_name("older.db")
-    before = migrations.MIGRATIONS
-    try:
-        migrations.MIGRATIONS = before[:keep]
-        connection = sqlite3.connect(fresh, isolation_level=None)
-        migrations.bring_up_to_date(connection, fresh, keep_copy=False)
-    finally:
-        migrations.MIGRATIONS = before
-    with closing(connection):
-        connection.execute("ATTACH ? AS now", (str(store),))
-        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            if table.startswith(("_", "sqlite")):
-                continue
-            names = [row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")]
-            have = {row[1] for row in connection.execute(f"PRAGMA now.table_info({table})")}
-            listed = ", ".join(f'"{name}"' for name in names if name in have)
-            known = " WHERE kind IN (SELECT kind FROM main.counters)" if table == "counters" else ""
-            connection.execute(
-                f"INSERT OR REPLACE INTO main.{table} ({listed}) SELECT {listed} FROM now.{table}{known}"
-            )
-    for ending in ("-wal", "-shm"):
-        store.with_name(store.name + ending).unlink(missing_ok=True)
-    fresh.replace(store)
 
 
 # What must hold.

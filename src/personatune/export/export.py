@@ -102,7 +102,9 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
         with files.locked(folder.with_name(f".{folder.name}.lock"), busy):
             _put_back(folder)
             if there := _there(folder, fingerprint, target):
-                return Export(folder, there, False, _known(persona, fingerprint), target.after(work, folder))
+                # A kill between the files and the record left it unrecorded.
+                known = _known(persona, fingerprint) or _recorded(persona, folder, there)
+                return Export(folder, there, False, known, target.after(work, folder))
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
             for (who, name), was in zip(everyone, before, strict=True):
@@ -121,6 +123,9 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                 "seconds": round(time.monotonic() - started, 1),
                 "peak_memory_bytes": memory.peak("cpu"),
             }
+            for left in staging.rglob("*"):
+                if files.is_temporary(left):
+                    left.unlink()
             kept = _finish(work, target, staging, fingerprint, parity, facts)
             _replace(folder, staging)
             artefact = _recorded(persona, folder, kept)
