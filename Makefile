@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEW_NODE := npm --version >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(Number(a * 100 + Number(b) < 2019))'
 
-.PHONY: demo test check browser screenshots reference docs install bench ray-check web web-check clean
+.PHONY: demo test check browser screenshots reference docs install bench ray-check web web-check clean faults sbom soak
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 ## Everything that CI runs.
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli tests/faults -n 2
 	$(MAKE) --no-print-directory browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
@@ -92,3 +92,17 @@ $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml constraints.txt
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
+
+## Faults at every write point of every operation (docs/reliability.md): half an hour on two cores.
+faults: $(VENV)/.installed-dev
+	$(BIN)/python tests/faults/campaign.py
+
+## Everything installed, with versions and licences, as a CycloneDX list in build/sbom.json.
+sbom: $(VENV)/.installed
+	test -x build/sbom-venv/bin/cyclonedx-py || { $(PYTHON) -m venv build/sbom-venv && \
+	  build/sbom-venv/bin/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'; }
+	build/sbom-venv/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o build/sbom.json
+
+## Many conversations, a large store, long talks: benchmarks/soak.py with its full sizes.
+soak: $(VENV)/.installed
+	$(BIN)/python benchmarks/soak.py

@@ -79,6 +79,9 @@ class ParityError(PersonatuneError):
 class StoreError(PersonatuneError):
     """The record of runs and samples cannot be read or written."""
 
+    damaged = False
+    """Whether the file's content is broken, so that it has to be made anew from what can still be read."""
+
 
 class ResourceError(PersonatuneError):
     """The machine said no: disk, memory, permission, network."""

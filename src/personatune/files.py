@@ -32,6 +32,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        flush_names(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -50,14 +51,54 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def append_line(path: Path, text: str) -> None:
-    """Append one line to a log that is read line by line; a torn last line is the reader's to skip."""
+def append_line(path: Path, text: str, *, flushed: bool = False) -> None:
+    """Append one line to a log that is read line by line; a torn last line is the reader's to skip.
+
+    The new line begins a line of its own also after a torn one. With `flushed` it is on the disk when this returns.
+    """
+    line = text.rstrip("\n").encode("utf-8") + b"\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text.rstrip("\n") + "\n")
+        with path.open("a+b", buffering=0) as file:
+            if end := file.seek(0, os.SEEK_END):
+                file.seek(end - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            while line:  # in one piece, unless the disk takes no more
+                line = line[file.write(line) or 0 :]
+            if flushed:
+                os.fsync(file.fileno())
     except OSError as error:
         raise from_os_error(error, f"writing {path.name}") from error
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that `write_bytes` would have renamed, had its process lived."""
+    return re.fullmatch(r"\..+\.\d+\.tmp", path.name) is not None
+
+
+def flush_folder(folder: Path) -> None:
+    """Put every file in `folder`, however deep, on the disk: before a rename says that they are whole."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            flush_names(path)
+        else:
+            flush_file(path)
+
+
+def flush_file(path: Path) -> None:
+    """Put one file's content on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_names(folder: Path) -> None:
+    """Put the names in a folder on the disk: a renamed file is there after a power cut."""
+    with contextlib.suppress(OSError):  # not every system knows how
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_toml(path: Path, refused: type[PersonatuneError]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ COMMAND_LINES = {
     "chat": ["CONTESTANT"],
     "evaluate": ["contestant"],
     "train dot two": ["too many words", "'two'"],
-    "doctor dot": ["'dot'"],
     "train dot --epoch 3": ["--epoch.", "--epochs"],
     "train dot --lora-rnk 3": ["--lora-rnk", "--lora-rank"],
     "chat dot@base --temprature 1": ["--temprature", "--temperature"],
@@ -166,7 +165,7 @@ def test_a_damaged_store(content: bytes, trained: Path, run: Run) -> None:
 
 def test_a_damaged_store_says_how_to_go_on_and_that_works(trained: Path, run: Run) -> None:
     (trained / ".personatune" / "store.db").write_bytes(b"not a database" * 100)
-    obey(run("runs", "dot"), "mv ")
+    obey(run("runs", "dot"), "personatune doctor ")
     assert [record["run"] for record in run("runs", "dot", "--json").json] == ["r1"]
 
 

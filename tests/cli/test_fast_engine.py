@@ -108,7 +108,7 @@ def test_a_damaged_engine_is_made_again(harm: str, cache: Path, chat: Any) -> No
     assert "preparing" not in chat().err
 
 
-@pytest.mark.parametrize("at", ["reading the weights", "writing the ONNX file", "comparing it with torch"])
+@pytest.mark.parametrize("at", ["laying out the graph", "writing the weights", "comparing it with torch"])
 def test_an_interruption_leaves_nothing_that_looks_whole(at: str, cache: Path, trained: Path) -> None:
     persona = Persona.open(trained)
     place = fast_engine.place_of(persona, "r1", None, quiet)
@@ -131,7 +131,7 @@ def test_two_commands_do_not_make_the_same_engine(cache: Path, trained: Path) ->
     seen = []
 
     def another(what: str, _fraction: float) -> None:
-        if what == "writing the ONNX file":
+        if what == "writing the weights":
             with pytest.raises(RunError, match="another command"):
                 fast_engine.make(persona, place, quiet)
             seen.append(what)

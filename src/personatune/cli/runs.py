@@ -79,7 +79,8 @@ def diff(*runs: str, json_: Json = False) -> None:
     a, b = _records(runs, 2)
     if json_:
         left, right = flattened(a.manifest), flattened(b.manifest)
-        keys = [key for key in {**left, **right} if left.get(key) != right.get(key)]
+        every = (key for key in {**left, **right} if not key.startswith("files."))
+        keys = [key for key in every if left.get(key) != right.get(key)]
         print_json({key: [left.get(key), right.get(key)] for key in keys})
     else:
         out().print(diff_table(a, b))

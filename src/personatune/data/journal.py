@@ -137,9 +137,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _keep(path: Path, entry: dict[str, Any]) -> None:
-    files.append_line(
-        journal_of(path), json.dumps({**entry, "when": datetime.now(UTC).isoformat(timespec="milliseconds")})
-    )
+    when = datetime.now(UTC).isoformat(timespec="milliseconds")
+    files.append_line(journal_of(path), json.dumps({**entry, "when": when}), flushed=True)
 
 
 def _ends(before: bytes, after: bytes) -> dict[str, str]:

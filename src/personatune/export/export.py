@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +105,9 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
             _put_back(folder)
             if there := _there(folder, fingerprint, target):
                 there = _told_again(work, target, folder, there)
-                return Export(folder, there, False, _known(persona, fingerprint), target.after(work, folder))
+                # A kill between the files and the record left it unrecorded.
+                known = _known(persona, fingerprint) or _recorded(persona, folder, there)
+                return Export(folder, there, False, known, target.after(work, folder))
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
             for (who, name), was in zip(everyone, before, strict=True):
@@ -125,6 +126,9 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                 "seconds": round(time.monotonic() - started, 1),
                 "peak_memory_bytes": memory.peak("cpu"),
             }
+            for left in staging.rglob("*"):
+                if files.is_temporary(left):
+                    left.unlink()
             kept = _finish(work, target, staging, fingerprint, parity, facts)
             _replace(folder, staging)
             artefact = _recorded(persona, folder, kept)
@@ -499,13 +503,7 @@ def _name(path: Path, folder: Path) -> str:
 
 def _replace(folder: Path, staging: Path) -> None:
     """Put the new export in the place of the old one; a kill in between leaves one of them whole beside it."""
-    for path in staging.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    files.flush_folder(staging)
     aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():

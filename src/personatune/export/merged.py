@@ -13,6 +13,7 @@ from personatune import files, manifest, settings
 from personatune.errors import ModelError, RunError, from_os_error
 from personatune.export import space
 from personatune.generation.contestants import named_by
+from personatune.models import weights
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
 
@@ -72,6 +73,7 @@ def identity(persona: Persona, run: str) -> str:
             fix="put it back, or train again with: --fresh",
         )
     made = manifest.read(persona.runs_folder / run)
+    weights.refuse_changed(persona.runs_folder / run, made)
     parts = [str(_LAYOUT), str(made["model"].get("hash")), json.dumps(_stop_ids(folder))]
     try:
         for path in sorted(folder.iterdir()):

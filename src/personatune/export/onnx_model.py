@@ -134,8 +134,8 @@ def _build(source: Path, scratch: Path, path: Path, form: Form, on_stage: Stage)
         **({"accuracy_level": "4", "block_size": str(onnx_weights.BLOCK)} if form == "q8" else {}),
     }
     precision = "int8" if form == "q8" else "fp32"
-    with _quietly():
-        try:
+    try:
+        with _quietly():
             builder, base = _builder()
             arguments = ("", str(source), str(scratch), precision, "cpu", str(scratch))
             builder.check_extra_options(*arguments, options)
@@ -145,13 +145,13 @@ def _build(source: Path, scratch: Path, path: Path, form: Form, on_stage: Stage)
             with _kept_in_memory(base, source, mapped) as kept:
                 builder.create_model(*arguments, **options)
             (model,) = kept
-            _write(model, config, path, form, mapped, on_stage)
-        except (PersonatuneError, OSError, MemoryError):
-            raise
-        except NotImplementedError as error:
-            raise ModelError(f"there is no ONNX form for this model: {error}", where=source) from error
-        except Exception as error:  # whatever a program raises that was not made to be called
-            raise _changed(f"{type(error).__name__}: {error}") from error
+        _write(model, config, path, form, mapped, on_stage)
+    except (PersonatuneError, OSError, MemoryError):
+        raise
+    except NotImplementedError as error:
+        raise ModelError(f"there is no ONNX form for this model: {error}", where=source) from error
+    except Exception as error:  # whatever a program raises that was not made to be called
+        raise _changed(f"{type(error).__name__}: {error}") from error
 
 
 def _builder() -> tuple[Any, Any]:

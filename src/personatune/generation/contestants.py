@@ -20,6 +20,7 @@ from personatune.generation.engine import Engine
 from personatune.generation.params import GenerationParams
 from personatune.generation.published import HUB, id_of, is_hub
 from personatune.generation.remote.address import Remote, is_remote
+from personatune.models import weights
 from personatune.models.device import Compute, DeviceChoice, choose
 from personatune.models.gguf_file import Stage
 from personatune.models.resolve import DEFAULT_MODEL, ModelSource, resolve
@@ -131,7 +132,9 @@ def open_contestant(persona: Persona, which: str, opening: Opening | None = None
     if is_hub(which):
         system_prompt = published.system_prompt(which)
     if run:
-        system_prompt = manifest.read(persona.runs_folder / run).get("system_prompt")
+        made = manifest.read(persona.runs_folder / run)
+        weights.refuse_changed(persona.runs_folder / run, made)
+        system_prompt = made.get("system_prompt")
     return Contestant(
         name=f"{persona.name}@{which}",
         engine=_fast_engine(opening.fast) if opening.fast else _torch_engine(persona, which, opening),

@@ -5,15 +5,18 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
+from personatune.data import template
 from personatune.errors import ModelError
 
 
 def ensure(tokenizer: Any, model_type: str) -> Any:
     """Give `tokenizer` a chat template when it has none; Gemma's for Gemma, ChatML where its tokens exist.
 
-    Raises `ModelError` when the model brings no template and none fits its vocabulary.
+    Raises `ModelError` when the model brings no template and none fits its vocabulary, or when its own runs away.
     """
     if tokenizer.chat_template:
+        if isinstance(tokenizer.chat_template, str):
+            template.refuse_runaway(tokenizer.chat_template, tokenizer.special_tokens_map)
         return tokenizer
     vocabulary = tokenizer.added_tokens_encoder
     if model_type.startswith("gemma") and "<end_of_turn>" in vocabulary:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from personatune.errors import ModelError, from_os_error
-from personatune.models import memory, tokenizer_files
+from personatune.models import limits, memory, tokenizer_files
 
 Stage = Callable[[str, float], None]
 """Progress of slow loading: what is being done, and the share of the whole that is done before it."""
@@ -87,6 +87,7 @@ def _refuse_other_files(gguf: Path) -> None:
         raise from_os_error(error, f"reading {gguf.name}") from error
     if magic != b"GGUF":
         raise ModelError(f"{gguf.name} is not a GGUF file", where=gguf, fix="download the file again")
+    limits.refuse_gguf(gguf)
 
 
 @contextlib.contextmanager

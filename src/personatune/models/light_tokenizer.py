@@ -8,11 +8,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from personatune.data import template
 from personatune.errors import ModelError
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -50,7 +50,8 @@ class LightTokenizer:
     def apply_chat_template(self, conversation: list[dict[str, str]], **kwargs: Any) -> str:
         """Render messages to text; `add_generation_prompt` opens the model's turn."""
         asked = bool(kwargs.get("add_generation_prompt"))
-        return str(self._rendering.render(**self._roles, messages=conversation, add_generation_prompt=asked))
+        values = {**self._roles, "messages": conversation, "add_generation_prompt": asked}
+        return template.fill(self._rendering, values)
 
     @property
     def added_tokens_decoder(self) -> dict[int, Any]:
@@ -65,22 +66,8 @@ class LightTokenizer:
 
     @cached_property
     def _rendering(self) -> Any:
-        """The template, ready to be filled, with what authors of chat templates may count on."""
-        from jinja2 import TemplateError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(message: str) -> None:
-            raise TemplateError(message)
-
-        def tojson(value: Any, indent: int | None = None) -> str:
-            return json.dumps(value, ensure_ascii=False, indent=indent)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = tojson
-        environment.globals["raise_exception"] = refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        return environment.from_string(self.chat_template)
+        """The template, ready to be filled."""
+        return template.compiled(self.chat_template)
 
 
 def _words(folder: Path) -> str:

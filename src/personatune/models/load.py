@@ -84,8 +84,9 @@ def load_to_go_on(source: ModelSource, model_folder: Path, compute: Compute, *, 
         raise ModelError(
             "the run has no weights", where=model_folder, fix="put them back, or train again with: --fresh"
         )
-    from personatune.models import vocabulary
+    from personatune.models import limits, vocabulary
 
+    limits.refuse_unreasonable(model_folder)
     tokenizer = load_tokenizer(source, model_folder)
     if (model_folder / "adapter_config.json").is_file():
         model = _causal(source, source.folder, compute, four_bits=four_bits)

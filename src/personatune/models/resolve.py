@@ -11,6 +11,7 @@ from typing import Any
 
 from personatune import files, settings
 from personatune.errors import ModelError, from_os_error
+from personatune.models import limits
 from personatune.models import starter as starters
 from personatune.models.gguf_file import Stage, convert
 
@@ -209,6 +210,7 @@ def _bar_of(on_stage: Stage) -> Any:
 
 
 def _source(name: str, folder: Path, sha256: str, notices: dict[str, bytes] | None = None) -> ModelSource:
+    limits.refuse_unreasonable(folder)
     config = read_config(folder)
     if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
         raise ModelError("the model has no tokenizer", where=folder, fix="download the model again, whole")
@@ -220,7 +222,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError("the model's config.json cannot be read", where=path, fix="download it again") from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     architectures = config.get("architectures") or [] if isinstance(config, dict) else []

@@ -29,6 +29,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, bool]:
         read_only = path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         if not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _keep_lone_log(path)
         connection = _in_memory(path) if read_only else _connect(str(path))
         try:
             connection.row_factory = sqlite3.Row
@@ -58,11 +59,23 @@ def told(path: Path, doing: str) -> Iterator[None]:
 
 def damaged(path: Path, why: object) -> StoreError:
     """The error for a file whose content cannot be read."""
-    return StoreError(
+    error = StoreError(
         f"{path.name} is damaged: {why}",
         where=path,
-        fix=f"move it away: mv {path} {path}.damaged   (the runs are read again from runs/*/manifest.json)",
+        fix=f"personatune doctor {path.parent.parent}   (makes it anew from what can be read; keeps the damaged file)",
     )
+    error.damaged = True
+    return error
+
+
+def _keep_lone_log(path: Path) -> None:
+    """Of a file that is gone SQLite would drop the log beside it, with what was written last."""
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists() and log.exists():
+        number = 1
+        while (aside := path.with_name(f"{log.name}.left-{number}")).exists():
+            number += 1
+        log.replace(aside)
 
 
 def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:

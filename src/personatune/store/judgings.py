@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, NoReturn
 
 from personatune.errors import UsageError
+from personatune.store import ledger
 from personatune.store.judging_records import (
     JudgeRecord,
     JudgingRecord,
@@ -64,6 +65,7 @@ def add(store: Store, judging: JudgingRecord, pairs: Sequence[PairRecord]) -> Ju
 
     Each pair's two replies are rows from now on, without samples.
     """
+    ledger.keep(store)  # what a lost store knew comes back before an id could be given twice
     if known := open_one(store, judging.fingerprint):
         return known
     with store.writing("recording the judging") as connection:
@@ -78,6 +80,7 @@ def add(store: Store, judging: JudgingRecord, pairs: Sequence[PairRecord]) -> Ju
                 "INSERT INTO judging_replies (judging, pair, contestant) VALUES (?, ?, ?)",
                 ((judging.id, pair.number, who) for pair in pairs for who in (pair.first, pair.second)),
             )
+    ledger.keep(store)
     return judging
 
 
@@ -119,7 +122,9 @@ def close(store: Store, judging_id: str, at: datetime) -> JudgingRecord:
         connection.execute(
             "UPDATE judgings SET closed = ? WHERE id = ? AND closed IS NULL", (at.isoformat(), judging_id)
         )
-        return get(store, judging_id)
+        closed = get(store, judging_id)
+    ledger.keep(store)
+    return closed
 
 
 # Pairs and replies
@@ -312,6 +317,7 @@ def add_vote(store: Store, judging_id: str, vote: VoteRecord) -> tuple[VoteRecor
         number = take(connection, "vote", 1)
         vote = vote.model_copy(update={"id": f"v{number}"})
         insert(connection, "judging_votes", [columns(vote) | {"number": number}])
+    ledger.keep(store)
     return vote, True
 
 
@@ -335,6 +341,7 @@ def add_reason(store: Store, reason: ReasonRecord) -> None:
     """Record a reason, or the taking back of one."""
     with store.writing("recording a reason") as connection:
         insert(connection, "judging_reasons", [columns(reason)])
+    ledger.keep(store)
 
 
 def reasons(store: Store, judging_id: str) -> list[ReasonRecord]:

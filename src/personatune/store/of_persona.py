@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from personatune.persona import Persona
+from personatune.store import ledger
 from personatune.store.store import Store
 
 
 def open_store(persona: Persona) -> Store:
-    """The persona's store, with runs that only their folders remember taken in again."""
+    """The persona's store, with what only run folders and the ledger of votes remember taken in again."""
     store = Store.open(persona.store_file)
     if not store.read_only:
         store.recover(persona.runs_folder)
+        if store.ledger_file.exists() and not store.query("SELECT 1 FROM judging_votes LIMIT 1"):
+            ledger.keep(store)
     return store
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from personatune.errors import RunError, StoreError, UsageError
 from personatune.files import content_hash
+from personatune.store import ledger
 from personatune.store.connection import damaged, open_database, told
 from personatune.store.records import (
     DatasetVersion,
@@ -50,6 +51,21 @@ class Store:
         """The file may not be written by this user: listing works, adding raises `ResourceError`."""
         self._connection = connection
         self._lock = threading.RLock()
+        self.ledger_file = ledger.file_of(path)
+        """Where its votes are kept once more."""
+        self.noted = ledger.Noted()
+        """What the ledger of votes is known to hold."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the store is a file, rather than in memory."""
+        return bool(self.query("PRAGMA database_list")[0][2])
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other thread uses this store while the block runs."""
+        with self._lock:
+            yield
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -60,25 +76,6 @@ class Store:
         """
         connection, read_only = open_database(path)
         return cls(path, connection, read_only=read_only)
-
-    @classmethod
-    def rebuild(cls, path: Path, runs_folder: Path) -> Store:
-        """Move a damaged file to `store.db.damaged-N` and record the runs of `runs_folder` in a new one."""
-        with told(path, f"moving {path.name} away"):
-            aside, number = path, 0
-            while aside.exists():
-                number += 1
-                aside = path.with_name(f"{path.name}.damaged-{number}")
-            for ending in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{path}{ending}").replace(f"{aside}{ending}")
-        store = cls.open(path)
-        try:
-            store.recover(runs_folder)
-        except BaseException:
-            store.close()
-            raise
-        return store
 
     def close(self) -> None:
         """Let go of the file."""

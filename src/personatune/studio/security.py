@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hmac
 import os
@@ -24,6 +25,8 @@ TOKEN_HEADER = "x-personatune-token"
 TOKEN_FIELD = "token"
 LARGEST_BODY = 32 << 20
 """Bytes: a conversations file of a hundred thousand rows fits, a mistake does not fill the memory."""
+SLOWEST_BODY = 60.0
+"""Seconds that a body may take to arrive: on this machine it takes one; a client that dribbles is cut off."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -142,7 +145,11 @@ class Guard:
             return await refuse(415, f"Refused: a body of the type {kind[:80] or 'unknown'}.")
         if not length.isdigit() or int(length) > LARGEST_BODY:
             return await refuse(413, _TOO_LARGE)
-        body = await _body(receive)
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await _body(receive)
+        except TimeoutError:
+            return await refuse(408, f"Refused: what was sent took longer than {SLOWEST_BODY:.0f} seconds.")
         if body is None:
             return await refuse(413, _TOO_LARGE)
         if not self._gate.knows(headers.get(TOKEN_HEADER) or await _token_field(scope, kind, body)):

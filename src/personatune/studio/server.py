@@ -95,6 +95,9 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
+                timeout_keep_alive=15,
+                h11_max_incomplete_event_size=64 << 10,
+                limit_concurrency=1000,
             )
         )
         self._stopping, self._ready, self._going = app.state.stopping, ready, going

@@ -19,6 +19,7 @@ COMPLETE = "complete"
 def mark_whole(folder: Path, step: int) -> None:
     """Say that the checkpoint of `step` under `folder` is whole; only then drop those before it."""
     newest = folder / f"checkpoint-{step}"
+    files.flush_folder(newest)
     files.write_text(newest / COMPLETE, f"{step}\n")
     for other in folder.glob("checkpoint-*"):
         if other != newest:
@@ -34,6 +35,7 @@ def keep_best(trainee: Trainee, folder: Path, *, step: int, epoch: float, nll: f
     if not here().first:
         return
     files.write_json(staging / "best.json", {"step": step, "epoch": epoch, "nll": nll})
+    files.flush_folder(staging)
     shutil.rmtree(place, ignore_errors=True)
     staging.rename(place)
 
@@ -80,11 +82,19 @@ def has_best(folder: Path) -> bool:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl: a step's loss, or a moment's held-out loss."""
+    """The lines of metrics.jsonl: a step's loss, or a moment's held-out loss; a torn line is passed over."""
     path = folder / METRICS
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
 
 
 def loss_range(folder: Path) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from personatune.data.split import Earlier, Split, split, text_hashes
 from personatune.data.version import row_hash
 from personatune.errors import ModelError, RecipeError, RunError, UsageError
 from personatune.generation.contestants import UNTRAINED, check, named_by, require_run
+from personatune.models import weights
 from personatune.models.resolve import ModelSource
 from personatune.persona import Persona
 from personatune.training.recipe import DPO_LEARNING_RATE_OF_FULL, Recipe
@@ -74,6 +75,7 @@ def parent_of(persona: Persona, wanted: str) -> Parent:
     made = manifest.read(folder)
     if made.get("status") != "finished":
         raise RunError(f"{persona.name}@{name} is not finished", fix="run the command that began it again")
+    weights.refuse_changed(folder, made)
     return Parent(name, folder, made)
 
 

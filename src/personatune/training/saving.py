@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from personatune.models import tokenizer_files
+from personatune import files
+from personatune.models import tokenizer_files, weights
 from personatune.models.device import Compute
 from personatune.training.job import Job
 from personatune.training.processes import here
@@ -36,5 +37,8 @@ def save(job: Job, trainee: Any, loaded: Loaded, compute: Compute, vocabulary: V
         do_sample=True,
     )
     generation.save_pretrained(staging)
+    files.flush_folder(staging)
     shutil.rmtree(place, ignore_errors=True)
     staging.rename(place)
+    files.flush_names(job.folder)
+    job.manifest[weights.KEY] = weights.described(job.folder)

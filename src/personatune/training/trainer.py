@@ -31,6 +31,7 @@ from personatune import files
 from personatune.data.render import Rendered
 from personatune.errors import RunError
 from personatune.models import device, memory
+from personatune.training import divergence
 from personatune.training.batches import Plan, Share, share
 from personatune.training.checkpoints import METRICS, best_so_far, has_best, keep_best, mark_whole, read_metrics
 from personatune.training.events import Listener, Measured, Note, Stepped
@@ -182,6 +183,7 @@ class Reporter(TrainerCallback):
         self.trackers: Any = Trackers(watch.recipe.report_to if first else "", watch.folder, watch.listen)
         """Told by the Trainer as this is."""
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
+        self._losses = [line["loss"] for line in read_metrics(watch.folder) if "loss" in line]
         self._started = self._last_save = time.monotonic()
         self._save_cost = 0.0
         per_epoch = watch.plan.steps / watch.recipe.epochs
@@ -214,6 +216,9 @@ class Reporter(TrainerCallback):
         loss = float(logs["loss"])
         self.first_loss = loss if self.first_loss is None else self.first_loss
         self.last_loss = loss
+        self._losses.append(loss)
+        if fault := divergence.fault_of(self._losses, float(logs.get("grad_norm", 0.0))):
+            raise divergence.refuse(fault, w.recipe, w.folder, step=step, steps=w.plan.steps)
         speed = sum(t for _, t in self._recent) / max(elapsed, 1e-9)
         stepped = Stepped(
             step=step,
@@ -267,6 +272,9 @@ class Reporter(TrainerCallback):
         if not w.heldout:
             return
         nll = self._trainee.nll(w.heldout)
+        if not math.isfinite(nll):
+            fault = "the loss on held-out replies is not a number any more"
+            raise divergence.refuse(fault, w.recipe, w.folder, step=step, steps=w.plan.steps)
         keeping = w.recipe.keep == "heldout"
         best = bool(self._processes.tell(self._is_best(nll) if self._processes.first else None))
         self._write(step=step, epoch=epoch, heldout_nll=nll)
@@ -328,6 +336,7 @@ def argument_values(folder: Path, recipe: Recipe, plan: Plan, kind: str) -> dict
         "data_seed": recipe.seed,
         "save_strategy": "no",
         "logging_strategy": "no",
+        "logging_nan_inf_filter": False,  # a loss that is no number is told as what it is
         "eval_strategy": "no",
         "report_to": [],
         "remove_unused_columns": False,

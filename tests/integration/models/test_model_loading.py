@@ -74,9 +74,9 @@ def test_a_damaged_model_is_named(copied, damage):
         for file in copied.glob("tokenizer*"):
             file.unlink()
 
-    with pytest.raises(ModelError, match=r"cannot be loaded|has no tokenizer") as caught:
+    with pytest.raises(ModelError, match=r"cannot be what it claims|has no tokenizer") as caught:
         load_base(resolve(str(copied)), Compute("cpu", "fp32", "for a test"))
-    assert caught.value.where == str(copied)
+    assert str(caught.value.where).startswith(str(copied))
 
 
 @pytest.mark.parametrize("asked", ["cuda", "mps"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 from studio_address import TOKEN
 
+from personatune.persona import Persona
+from personatune.studio import security
 from personatune.studio.security import LARGEST_BODY, read_token
 
 PAGES = ["/", "/queue", "/queue/strip", "/p/robin", "/p/robin/train", "/p/robin/runs", "/static/studio.css"]
@@ -95,6 +98,52 @@ def test_a_huge_body_is_refused_whether_or_not_it_says_its_length(client: TestCl
     headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Personatune-Token": TOKEN}
 
     assert client.post("/new", content=body if said else iter([body]), headers=headers).status_code == 413
+
+
+def test_a_client_that_dribbles_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "SLOWEST_BODY", 0.2)
+    sent: list[dict[str, object]] = []
+
+    async def dribbling() -> dict[str, object]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"n", "more_body": True}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def never(*_: object) -> None:
+        raise AssertionError("the application was reached")
+
+    kind = (b"content-type", b"application/x-www-form-urlencoded")
+    scope = {"type": "http", "method": "POST", "path": "/new", "headers": [(b"host", b"127.0.0.1:8765"), kind]}
+    guard = security.Guard(never, security.Gate(8765, TOKEN))  # type: ignore[arg-type]
+    asyncio.run(guard(scope, dribbling, send))  # type: ignore[arg-type]
+
+    assert sent[0]["status"] == 408
+
+
+def test_nothing_that_was_said_is_logged(
+    client: TestClient, robin: Persona, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(0):
+        client.get("/p/robin", params={"q": "a secret wish"})
+        client.post("/new", data={"name": "a secret wish / no name", "token": TOKEN})
+        client.post("/p/robin/chat/1/say", data={"text": "a secret wish", "token": TOKEN})
+    printed = capfd.readouterr()
+
+    assert "secret" not in printed.out + printed.err
+    # What httpx, which only the test has, logs of its own requests does not count.
+    assert not [one for one in caplog.records if "secret" in one.getMessage() and not one.name.startswith("httpx")]
+
+
+@pytest.mark.parametrize(
+    "page", ["/static/", "/static", "/static/vendor/", "/p/", "/static/../app.py", "/static/%2e%2e/app.py"]
+)
+def test_no_folder_is_listed_and_no_source_is_served(client: TestClient, page: str) -> None:
+    answer = client.get(page)
+
+    assert answer.status_code in (307, 404, 405)
+    assert "import" not in answer.text
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,14 @@ def test_the_studio_serves_no_source_maps_it_does_not_have():
     for package in packages(FOLDERS[0]):
         text = (FOLDERS[0] / package["file"]).read_text("utf-8")
         assert all("/" not in name for name in re.findall(r"sourceMappingURL=(\S+)", text))
+
+
+def test_the_list_of_licences_names_everything_that_is_shipped():
+    made = subprocess.run([sys.executable, ROOT / "tools/licences.py", "--check"])
+    assert made.returncode == 0, "run: python tools/licences.py"
+    page = (ROOT / "docs/licences.md").read_text("utf-8")
+    for folder in FOLDERS:
+        assert all(f"| {package['name']} | {package['version']} |" in page for package in packages(folder))
+    built = json.loads((ROOT / "web/package.json").read_text("utf-8"))["dependencies"]
+    for name, version in built.items():
+        assert f"| {name} | {version} |" in page or name == "@wllama/wllama-compat", name  # one text serves both
