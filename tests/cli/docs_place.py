@@ -51,7 +51,7 @@ schema: persona-suite/v1
 character: Robin
 defaults: {samples: 1, seeds: [1], parameters: {max_new_tokens: 64}}
 cases:
-  - {id: rain, kind: everyday, input: "It has been raining all day."}
+  - {id: moons, kind: knowledge, input: "Explain satellites orbiting Jupiter."}
   - {id: tram, kind: everyday, input: "Which tram goes to the harbour?"}
 """
 CARD = {

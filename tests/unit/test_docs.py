@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from personatune import cli
+from personatune.terminal.chat_view import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "personatune"
@@ -123,6 +124,15 @@ def _headings(text: str) -> set[str]:
     """The anchors of a page's headings, as code forges make them."""
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", ["tutorial.md", "how-to.md", "troubleshooting.md", "data.md"])
+def test_what_is_typed_in_a_chat_is_a_command_of_the_chat(name: str):
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    typed = set(re.findall(r"`(/[a-z]+)(?: [^`]*)?`", text)) | set(re.findall(r"^(/[a-z]+)", text, re.MULTILINE))
+
+    assert typed
+    assert typed - {command.split()[0] for command in COMMANDS} == set()
 
 
 def test_what_the_program_is_quoted_with_stands_in_its_source():
