@@ -51,8 +51,12 @@ NOT_RUN = {
     ),
 }  # fmt: skip
 """What commands look like that are not run, by the reason. Each must stand in a page."""
-SMALLER = {"--vocab 49152": "--vocab 500", "--vocab 32768": "--vocab 520", "--vocab 64k": "--vocab 500", "1..8": "1..2"}
-"""The tiny models have 600 tokens, and two seeds tell as much as eight."""
+SMALLER = {
+    "--vocab 49152": "--vocab 500", "--vocab 32768": "--vocab 520", "--vocab 64k": "--vocab 500",
+    "--seeds 1..8": "--seeds 1..2", "--seeds 0 1 2": "--seeds 0 1", "--epochs 5": "--epochs 2",
+    "--sobol 16": "--sobol 4",
+}  # fmt: skip
+"""The tiny models have 600 tokens, and two seeds or epochs tell as much as eight."""
 FIRST = {
     "personatune train robin --model ~/models/my-model.gguf": [
         "personatune export robin@r1 --to gguf",
