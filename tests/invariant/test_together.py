@@ -15,6 +15,7 @@ import pytest
 import torch
 from small_runs import metrics, small_recipe, weights
 
+from personatune.errors import RunError
 from personatune.persona import Persona
 from personatune.training.recipe import Recipe
 from personatune.training.run import Run, train
@@ -87,16 +88,30 @@ def test_two_processes_train_as_one(
     )
 
 
-def test_two_processes_pause_together_and_one_goes_on(new_persona: Callable[..., Persona], tiny_gemma: Path):
-    recipe = small_recipe(tiny_gemma, epochs=15)
-    persona = new_persona()
-    process = launch(DDP, persona, recipe)
+def paused(kind: tuple[str, ...], persona: Persona, recipe: Recipe) -> None:
+    """Start in two processes and press Ctrl-C after some steps."""
+    process = launch(kind, persona, recipe)
     watched = persona.runs_folder / "r1" / "metrics.jsonl"
     while process.poll() is None and not (watched.exists() and watched.read_text().count('"loss"') > 2):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
-
     assert "paused after step" in err
     assert sum(path.name.startswith("rng_state") for path in persona.runs_folder.rglob("*.pth")) == 1
+
+
+def test_two_processes_pause_together_and_one_goes_on(new_persona: Callable[..., Persona], tiny_gemma: Path):
+    recipe = small_recipe(tiny_gemma, epochs=15)
+    persona = new_persona()
+    paused(DDP, persona, recipe)
     assert_near(train(persona, recipe), train(new_persona(), recipe))
+
+
+def test_a_divided_model_pauses_and_goes_on_divided(new_persona: Callable[..., Persona], tiny_gemma: Path):
+    recipe = small_recipe(tiny_gemma, epochs=15)
+    persona = new_persona()
+    paused(FSDP, persona, recipe)
+    with pytest.raises(RunError, match="interrupted with FSDP"):
+        train(persona, recipe)
+    assert not list(persona.runs_folder.rglob("*.pt")), "what is kept is read without unpickling"
+    assert_near(finished(launch(FSDP, persona, recipe)), train(new_persona(), recipe))

@@ -10,14 +10,17 @@ from pydantic import BaseModel, ConfigDict
 from personatune.errors import UsageError
 from personatune.store.store import Store
 
+_STEP = """
+    SELECT e{n}.{to}_kind, e{n}.{to}_id, walk.depth + 1, walk.id
+    FROM walk JOIN e{n} ON e{n}.{at}_kind = walk.kind AND e{n}.{at}_id = walk.id
+    WHERE walk.depth < 20000  -- what nothing should have written, a ring, must not be walked for ever
+"""
 # The longest way decides the depth, so that every node comes after all those it was reached from.
 _WALK = """
-WITH RECURSIVE walk (kind, id, depth, step) AS (
+WITH RECURSIVE {edges},
+walk (kind, id, depth, step) AS (
     VALUES (?, ?, 0, NULL)
-    UNION
-    SELECT edges.{to}_kind, edges.{to}_id, walk.depth + 1, walk.id
-    FROM walk JOIN edges ON edges.{at}_kind = walk.kind AND edges.{at}_id = walk.id
-    WHERE walk.depth < 20000  -- what nothing should have written, a ring, must not be walked for ever
+    UNION {steps}
 )
 SELECT kind, id, max(depth) AS depth, group_concat(DISTINCT step) AS steps,
        (SELECT about FROM nodes WHERE nodes.kind = walk.kind AND nodes.id = walk.id) AS about
@@ -104,7 +107,11 @@ def resolve(store: Store, ref: str) -> tuple[str, str]:
 
 
 def _walk(store: Store, ref: str, *, at: str, to: str) -> list[Node]:
-    rows = store.query(_WALK.format(at=at, to=to), resolve(store, ref))
+    edges = _edges(store)
+    named = (f"e{n} (child_kind, child_id, parent_kind, parent_id) AS ({edge})" for n, edge in enumerate(edges))
+    steps = (_STEP.format(n=n, at=at, to=to) for n in range(len(edges)))
+    walk = _WALK.format(edges=", ".join(named), steps=" UNION ".join(steps))
+    rows = store.query(walk, resolve(store, ref))
     return [
         Node(
             kind=row["kind"],
@@ -115,6 +122,16 @@ def _walk(store: Store, ref: str, *, at: str, to: str) -> list[Node]:
         )
         for row in rows
     ]
+
+
+def _edges(store: Store) -> list[str]:
+    """The statements that the view `edges` puts together.
+
+    Of the view as one, SQLite would make every row there is before the first step of a walk; each of its statements it
+    enters by an index. A row that comes twice is walked once.
+    """
+    ((made,),) = store.query("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = 'edges'")
+    return [part.replace("SELECT DISTINCT", "SELECT") for part in made.partition(" AS")[2].split("UNION ALL")]
 
 
 def _difference(store: Store, version: str) -> str:

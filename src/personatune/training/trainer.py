@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -44,7 +44,7 @@ CHECKPOINT_SECONDS = 20.0
 """The least time between two checkpoints."""
 CHECKPOINT_SHARE = 0.05
 """The most that writing checkpoints may cost, as a share of the time between them."""
-SHARDED_OPTIMIZER, SCHEDULER = "optimizer_of_all.pt", "scheduler.pt"
+SHARDED_OPTIMIZER, SCHEDULE = "optimizer_of_all.safetensors", "schedule.json"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 TRIM_STEPS = 8
@@ -105,8 +105,11 @@ class KeepsTrained:
             return
         gathered = get_optimizer_state_dict(self.model, self.optimizer.optimizer, options=_WHOLE)
         if here().first:
-            torch.save(gathered, Path(output_dir) / SHARDED_OPTIMIZER)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+            state: Any = gathered["state"]
+            tensors = {f"{key}:{name}": value for name, kept in state.items() for key, value in kept.items()}
+            save_file(tensors, Path(output_dir) / SHARDED_OPTIMIZER)
+            schedule = {"groups": gathered["param_groups"], "scheduler": self.lr_scheduler.state_dict()}
+            files.write_json(Path(output_dir) / SCHEDULE, schedule)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -122,9 +125,14 @@ class KeepsTrained:
         if not sharded:
             super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
             return
-        kept = torch.load(folder / SHARDED_OPTIMIZER, map_location="cpu", weights_only=True)
-        set_optimizer_state_dict(self.model, self.optimizer.optimizer, kept, options=_WHOLE)
-        self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER, weights_only=True))
+        schedule = json.loads((folder / SCHEDULE).read_text(encoding="utf-8"))
+        state: dict[str, dict[str, Tensor]] = {}
+        for place, value in load_file(folder / SHARDED_OPTIMIZER).items():
+            key, _, name = place.partition(":")
+            state.setdefault(name, {})[key] = value
+        whole: Any = {"state": state, "param_groups": schedule["groups"]}
+        set_optimizer_state_dict(self.model, self.optimizer.optimizer, whole, options=_WHOLE)
+        self.lr_scheduler.load_state_dict(schedule["scheduler"])
 
 
 class PersonaTrainer(KeepsTrained, Trainer):
