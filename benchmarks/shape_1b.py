@@ -1,6 +1,7 @@
 """What exports of a 1B model take: Gemma 3 1B's shape with random weights, through the writers of every export.
 
     python benchmarks/shape_1b.py [--vocab 32768] [--layers 26] [--into FOLDER]
+    python benchmarks/page.py FOLDER/page --repeats 1
 
 The model has 26 layers, 1,152 hidden, 4 heads of 256, one key head, 6,912 in the feed-forward part, a window of 512,
 and a smaller vocabulary than the real one (262,144), so that it takes minutes: each token is 1,152 weights. Random
@@ -106,7 +107,31 @@ def compare(home: Path) -> dict[str, Any]:
     return {"kl": found}
 
 
-STEPS = {"gguf": gguf, "onnx": onnx, "compare": compare}
+def page(home: Path) -> dict[str, Any]:
+    """A page with both files, which benchmarks/page.py can open: `home`/page."""
+    from personatune.export import built_page, page_json, web
+    from personatune.export.self_test import self_test
+    from personatune.models.light_tokenizer import LightTokenizer
+
+    work, folder, name = _work(home), home / "page", "shape"
+    shutil.rmtree(folder, ignore_errors=True)
+    for write in (web._gguf_of(work, name), web._onnx_of(work, name)):
+        write(folder, _silent)
+    tokenizer = LightTokenizer(folder / "characters" / name / "onnx")
+    said = ("The lamp is lit.", "Hello!")
+    prompts = [(text, tokenizer(text, add_special_tokens=False)["input_ids"]) for text in said]
+    tests = {}
+    for engine, opened in (("wllama", web._llama_cpp), ("transformers", web._onnxruntime)):
+        model: Any = opened(folder / "characters" / name)
+        tests[engine] = self_test(model, prompts, work.merged.stop_ids)
+        model.close()
+    built_page.copy(folder)
+    page_json.write([page_json.character(work, name, folder, tests)], folder)
+    web._settle(work, folder)
+    return {"bytes": _bytes(folder)}
+
+
+STEPS = {"gguf": gguf, "onnx": onnx, "compare": compare, "page": page}
 
 
 def _work(home: Path) -> Any:
