@@ -32,6 +32,11 @@ from personatune.store.store import Store
 SUITE = 'schema: persona-suite/v1\ncharacter: Dot\ncases:\n  - {id: rain, kind: everyday, input: "It rains."}\n'
 
 
+def taken_as_saved(run_folder: Path) -> None:
+    """Let the manifest know the files of `model/` as they are now, as if the training had saved them so."""
+    manifest.write(run_folder, {**manifest.read(run_folder), weights.KEY: weights.described(run_folder)})
+
+
 def rows(count: int) -> list[Conversation]:
     return [
         Conversation(

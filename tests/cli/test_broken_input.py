@@ -234,7 +234,7 @@ RECIPES = {
     "unknown key": (b"learning_rat = 1e-4\n", ["recipe.toml", "'learning_rat'", "'learning_rate'"]),
     "out of range": (b"lora_rank = 0\n", ["recipe.toml", "lora_rank", "greater than or equal to 1"]),
     "wrong type": (b"epochs = 2.5\n", ["recipe.toml", "epochs"]),
-    "no such choice": (b'method = "qlora"\n', ["recipe.toml", "method", "'lora'"]),
+    "no such choice": (b'method = "magic"\n', ["recipe.toml", "method", "'lora'"]),
     "not UTF-8": (b'model = "\xf6"\n', ["recipe.toml", "UTF-8"]),
 }
 

@@ -38,7 +38,7 @@ COMMAND_LINES = {
     "train dot --vocab many": ["--vocab: ", "'full', or: ", "valid integer"],
     "train dot --vocab 9": ["--vocab: ", "greater than or equal to 256"],
     "train dot --language English": ["--language: "],
-    "train dot --method qlora": ["--method: ", "'lora'"],
+    "train dot --method magic": ["--method: ", "'lora'"],
     "train dot --device tpu": ["--device: ", "'cpu'"],
     "train dot --json=maybe": ["--json"],
     "chat dot@base --top-p 7": ["--top-p: ", "less than or equal to 1"],

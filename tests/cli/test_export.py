@@ -139,7 +139,7 @@ def test_a_trimmed_vocabulary_and_a_llama_for_ollama(dot: Path, tiny_llama: Path
         (["dot@base", "--to", "gguf"], ["nothing of dot in it", "personatune train"]),
         (["dot@prompted", "--to", "hf"], ["published"]),
         (["dot@r9", "--to", "gguf"], ["no run r9", "r1"]),
-        (["dot@r1", "--to", "gguf", "--quantization", "q3"], ["q3", "q8, f16, bf16, f32"]),
+        (["dot@r1", "--to", "gguf", "--quantization", "q3"], ["q3", "q8, q4, f16, bf16, f32"]),
         (["dot@r1", "--to", "hf", "--quantization", "f16"], ["f16", "bf16, f32"]),
         (["dot@r1", "--to", "floppy"], ["floppy"]),
         (["dot@r1"], ["--to"]),
@@ -236,7 +236,7 @@ def test_killed_in_the_middle_and_given_again(exported: Path, run: Run):
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if "the run" in line:
+        if "writing" in line:
             running.send_signal(signal.SIGKILL)
             break
     running.wait()

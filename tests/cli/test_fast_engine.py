@@ -20,6 +20,7 @@ from personatune.export import fast_engine
 from personatune.persona import Persona
 from personatune.store.records import SampleFilter
 from personatune.store.store import Store
+from whole_persona import taken_as_saved
 
 CPU = ("--device", "cpu", "--max-new-tokens", "6")
 PREPARING = "preparing the fast engine for dot@r1, once"
@@ -81,6 +82,7 @@ def test_other_weights_are_another_engine(cache: Path, chat: Any, trained: Path)
     before = chat()
     path = trained / "runs" / "r1" / "model" / "adapter_model.safetensors"
     save_file({name: tensor * 3 for name, tensor in load_file(path).items()}, path)
+    taken_as_saved(trained / "runs" / "r1")
     after = chat()
 
     assert PREPARING in after.err

@@ -24,6 +24,7 @@ from personatune.training.events import Note, Stepped
 from personatune.training.recipe import Recipe
 from personatune.training.run import TrainOptions, train
 from tiny_models import build_gemma, small_talk
+from whole_persona import taken_as_saved
 
 KINDS = {
     "lora": {},
@@ -243,5 +244,6 @@ def test_an_adapter_of_other_layers_is_refused(spare):
     tensors = load_file(path)
     tensors.pop(next(iter(tensors)))
     save_file(tensors, path)
+    taken_as_saved(spare.runs_folder / "r1")
     with pytest.raises(RunError, match="cannot be gone on with"):
         train(spare, Recipe(dtype="fp32"), going_on())

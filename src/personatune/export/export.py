@@ -111,7 +111,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
             staging = _written(work, target, folder, fingerprint, on_stage)
             parity = _compared(work, target, staging, on_stage)
             for (who, name), was in zip(everyone, before, strict=True):
-                if merged.identity(who, name) != was:
+                if _identity_now(who, name) != was:
                     raise RunError(
                         f"{name} changed while it was exported, so nothing is kept of this export",
                         where=who.runs_folder / name,
@@ -136,6 +136,14 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
         raise from_os_error(error, f"exporting {run}") from error
     on_stage("ready", 1.0)
     return Export(folder, kept, True, artefact, target.after(work, folder))
+
+
+def _identity_now(persona: Persona, run: str) -> str | None:
+    """A run's identity, or None where its files are not whole any more."""
+    try:
+        return merged.identity(persona, run)
+    except RunError:
+        return None
 
 
 def target_of(name: str) -> Target:
