@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -75,8 +76,9 @@ def studio(
         err().print("\nthe studio has ended", markup=False)
     if waiting:
         err().print(f"{len(waiting)} waiting; they go on when the studio is opened again", markup=False)
-    if made.voices.busy():
-        # A reply is being computed in a thread that nothing can stop; Python would wait for it, or fall over it.
+    if any(thread.daemon for thread in threading.enumerate()):
+        # Something is computed in a thread that nothing can stop (a reply, a check of many rows): Python would fall
+        # over it while it takes itself apart.
         out().file.flush()
         err().file.flush()
         os._exit(0)

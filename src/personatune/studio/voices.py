@@ -64,11 +64,6 @@ class Voices:
             place = self._places.get((persona.folder.resolve(), which))
         return place is not None and place.contestant is not None
 
-    def busy(self) -> bool:
-        """Whether somebody is answering or being loaded just now."""
-        with self._lock:
-            return any(place.lock.locked() for place in self._places.values())
-
     def _place(self, key: _Key) -> _Voice:
         dropped = False
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,15 @@ from personatune.studio.app import create_app
 from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
 from personatune.studio.voices import Tell
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checks_end() -> Iterator[None]:
+    """Checks of many rows compute in C++, where Python, taking itself apart at its end, would abort them and itself."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "data check":
+            thread.join(120)
 
 
 @pytest.fixture
