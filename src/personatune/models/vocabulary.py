@@ -17,6 +17,7 @@ import statistics
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def read(folder: Path) -> Vocabulary | None:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return Vocabulary(tuple(int(i) for i in raw["kept"]), int(raw["of"]), str(raw["language"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, OverflowError, KeyError, TypeError) as error:
         raise ModelError("the run's vocabulary cannot be read", where=path, fix="train again with: --fresh") from error
 
 
@@ -120,10 +121,10 @@ def choose(tokenizer: Any, wanted: Wanted, size: int) -> Vocabulary | None:
     tokens = _all_tokens(description)
     if size >= len(tokens):
         return None
-    parents = _parents(description)
+    family_of = _Families(description, tokens)
     kept: set[int] = set()
     for token in sorted({*wanted.needed, *_indispensable(tokenizer, description)}):
-        kept |= _family(token, tokens, parents, kept)
+        kept |= family_of(token)
     if len(kept) > size:
         raise RecipeError(
             f"a vocabulary of {size:,} tokens is too small: the data and the alphabet alone need {len(kept):,}",
@@ -132,7 +133,7 @@ def choose(tokenizer: Any, wanted: Wanted, size: int) -> Vocabulary | None:
     for token in _ranking(tokenizer, max(tokens) + 1, wanted):
         if token in kept:
             continue
-        family = _family(token, tokens, parents, kept)
+        family = family_of(token) - kept
         if len(kept) + len(family) <= size:
             kept |= family
         if len(kept) == size:
@@ -237,28 +238,33 @@ def _merges(description: dict[str, Any]) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def _parents(description: dict[str, Any]) -> dict[int, tuple[int, int]]:
-    """From a token to the two that its earliest merge joins."""
-    vocabulary = description["model"]["vocab"]
-    parents: dict[int, tuple[int, int]] = {}
-    for left, right in _merges(description):
-        made = vocabulary.get(left + right)
-        if made is not None:
-            parents.setdefault(made, (vocabulary[left], vocabulary[right]))
-    return parents
+class _Families:
+    """Which tokens have to be there for a token to come out of its own text."""
 
+    def __init__(self, description: dict[str, Any], tokens: dict[int, str]) -> None:
+        self._vocabulary: dict[str, int] = description["model"]["vocab"]
+        self._tokens = tokens
+        self._ranks = {pair: rank for rank, pair in enumerate(_merges(description))}
 
-def _family(token: int, tokens: dict[int, str], parents: dict[int, tuple[int, int]], kept: set[int]) -> set[int]:
-    """`token` and whatever has to be merged to make it, without those that are kept already."""
-    family: set[int] = set()
-    waiting = [token]
-    while waiting:
-        one = waiting.pop()
-        if one in kept or one in family or one not in tokens:
-            continue
-        family.add(one)
-        waiting += parents.get(one, ())
-    return family
+    def __call__(self, token: int) -> set[int]:
+        """`token` and every token that is merged on the way to it.
+
+        Merges are taken as BPE takes them, the earliest of all that are possible, and not those that name the token:
+        ` should` is first named as `▁sho` + `uld`, but its text is merged to `▁sh` and `ou` + `ld` before those can
+        meet. With the whole way kept, fewer merges cannot change it: what was the earliest still is.
+        """
+        text = self._tokens.get(token)
+        if text is None:
+            return set()
+        pieces, way = list(text), {token}
+        while True:
+            way |= {self._vocabulary[piece] for piece in pieces if piece in self._vocabulary}
+            pairs = enumerate(pairwise(pieces))
+            found = [(rank, at) for at, pair in pairs if (rank := self._ranks.get(pair)) is not None]
+            if not found:
+                return way
+            at = min(found)[1]
+            pieces[at : at + 2] = ["".join(pieces[at : at + 2])]
 
 
 def _indispensable(tokenizer: Any, description: dict[str, Any]) -> set[int]:

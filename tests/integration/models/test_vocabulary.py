@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
@@ -147,10 +147,12 @@ def test_expectations_are_probabilities_added_up(loaded):
 # --- any text, through bytes that stand in for what is gone ------------------------------------------------
 
 
-def with_byte_fallback() -> PreTrainedTokenizerFast:
+SOME = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("λ", "ό"), ("a", "n"), ("an", "d")]
+
+
+def with_byte_fallback(merges=SOME, letters="abcdefghijklmnopqrstuvwxyzλόγος") -> PreTrainedTokenizerFast:
     """A tokenizer of Gemma's kind: spaces as ▁, bytes as <0xNN>, some words and some Greek merged."""
-    merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("λ", "ό"), ("a", "n"), ("an", "d")]
-    letters = ["▁", *"abcdefghijklmnopqrstuvwxyzλόγος"]
+    letters = ["▁", *letters]
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     pieces = dict.fromkeys(["<unk>", "<eos>", *bytes_, *letters, *("".join(merge) for merge in merges)])
     tokenizer = Tokenizer(
@@ -176,6 +178,36 @@ def test_any_text_comes_back_through_bytes(text):
 
     assert max(ids, default=0) < len(kept.kept)
     assert cut.decode(ids) == FALLBACK.decode(FALLBACK(text, add_special_tokens=False)["input_ids"])
+
+
+LETTERS = "abcd"
+
+
+@st.composite
+def merges(draw) -> list[tuple[str, str]]:
+    """Merges of a BPE in their order, each of two tokens that are there by then; a token may have several."""
+    there, made = list(LETTERS), []
+    for _ in range(draw(st.integers(1, 40))):
+        pair = (draw(st.sampled_from(there)), draw(st.sampled_from(there)))
+        if pair not in made and len("".join(pair)) < 8:
+            made.append(pair)
+            there.append("".join(pair))
+    return made
+
+
+@settings(deadline=None, max_examples=25)
+@given(merges(), st.lists(st.text(LETTERS, min_size=1, max_size=12), min_size=1, max_size=4))
+@example([("b", "c"), ("a", "bc"), ("a", "b"), ("c", "d"), ("ab", "cd"), ("abc", "d")], ["abcd", "bc"])
+def test_what_is_needed_is_written_with_the_same_tokens_however_it_was_merged(found, texts):
+    whole = with_byte_fallback(found, LETTERS)
+    needed = frozenset(token for text in texts for token in whole(text, add_special_tokens=False)["input_ids"])
+    kept = choose(whole, Wanted(needed), len(whole) - 1)
+    assume(kept is not None)
+    new, cut = kept.new_ids(), vocabulary.trim_tokenizer(whole, kept)
+
+    for text in texts:
+        ids = whole(text, add_special_tokens=False)["input_ids"]
+        assert cut(text, add_special_tokens=False)["input_ids"] == [new[token] for token in ids]
 
 
 def test_bytes_and_common_signs_are_never_dropped():
