@@ -54,7 +54,7 @@ def read(run_folder: Path) -> dict[str, Any]:
             raise ValueError("it does not say which model was trained")
     except FileNotFoundError as error:
         raise RunError(f"there is no run {run_folder.name}", where=run_folder, fix="personatune runs") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(
             f"the manifest of {run_folder.name} is damaged",
             where=path,

@@ -133,3 +133,14 @@ def test_the_system_prompt_says_who_and_how(tmp_path):
     prompt = Persona.open(tmp_path).system_prompt
 
     assert all(part in prompt for part in ("Pip", "A robot.", "Lives in a shed.", "Short sentences."))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("name = 'Pip'\nage = " + "9" * 5000, ":2"), ("a = " + "[" * 5000, PERSONA_FILE)]
+)
+def test_absurd_toml_is_no_traceback(tmp_path, text, place):
+    (tmp_path / PERSONA_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(PersonaError) as caught:
+        Persona.open(tmp_path)
+    assert caught.value.where.endswith(place)
+    assert "sys." not in str(caught.value)

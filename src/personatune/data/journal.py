@@ -74,6 +74,12 @@ def undo(path: Path) -> Entry:
                 fix="change the row itself" if left else "only changes that personatune made can be taken back",
             )
         before = entry.splice.inverse.applied(content)
+        if _hash(before) != entry.before:
+            raise DataError(
+                f"what stood there before the last edit of {path.name} was kept damaged",
+                where=journal_of(path),
+                fix="change the row itself: nothing was written",
+            )
         _keep(path, {"undoes": entry.number, **_ends(content, before)})
         files.write_bytes(path.resolve(), before)
     return entry
@@ -102,18 +108,23 @@ def _left(path: Path) -> list[Entry]:
     """The edits that are not taken back, oldest first."""
     left: dict[int, Entry] = {}
     for number, line in enumerate(_lines(path)):
-        if "undoes" in line:
-            left.pop(line["undoes"], None)
-        elif "at" in line:
-            left[number] = Entry(
-                number,
-                str(line.get("what", "")),
-                str(line.get("when", "")),
-                str(line.get("before")),
-                str(line.get("after")),
-                Splice(line["at"], _bytes(line["removed"]), _bytes(line["inserted"])),
-            )
+        if isinstance(undone := line.get("undoes"), int):
+            left.pop(undone, None)
+        elif (splice := _splice(line)) is not None:
+            what, when, before, after = (str(line.get(key, "")) for key in ("what", "when", "before", "after"))
+            left[number] = Entry(number, what, when, before, after, splice)
     return list(left.values())
+
+
+def _splice(line: dict[str, Any]) -> Splice | None:
+    """The change that a line tells of; None when it tells of none, or is damaged."""
+    at, removed, inserted = (line.get(key) for key in ("at", "removed", "inserted"))
+    if not (isinstance(at, int) and at >= 0 and isinstance(removed, str) and isinstance(inserted, str)):
+        return None
+    try:
+        return Splice(at, _bytes(removed), _bytes(inserted))
+    except UnicodeEncodeError:
+        return None
 
 
 def _undoable(left: list[Entry], content: bytes) -> Entry | None:
@@ -125,13 +136,13 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The journal's lines; a torn one counts as a line without an edit."""
     journal = journal_of(path)
     try:
-        text = journal.read_text(encoding="utf-8") if journal.exists() else ""
+        raw = journal.read_bytes() if journal.exists() else b""
     except OSError as error:
         raise from_os_error(error, f"reading {journal.name}") from error
-    for line in text.splitlines():
+    for line in raw.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         yield value if isinstance(value, dict) else {}
 

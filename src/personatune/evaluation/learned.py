@@ -115,7 +115,7 @@ def seen_by(persona: Persona, runs: Sequence[str]) -> Seen:
 def _split_of(persona: Persona, run: str) -> dict[str, list[str]] | None:
     try:
         kept = json.loads((persona.runs_folder / run / _SPLIT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return kept if isinstance(kept, dict) and isinstance(kept.get("trained"), list) else None
 

@@ -42,11 +42,28 @@ class MarkedYaml:
         return f"{self.path}:{self.line(location)}"
 
 
+class _Shallow(yaml.SafeLoader):
+    """Stops where a document gets too deep: what it costs to read on grows with every level."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        super().__init__(text)
+        self._path, self._depth = path, 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _too_deep(self._path, self.peek_event().start_mark.line + 1)  # type: ignore[no-untyped-call]
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 def read_yaml(path: Path) -> MarkedYaml:
     """Read one YAML document. Raises `DataError` naming the file and, where there is one, the line."""
     text = _read_text(path)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Shallow(text, path)
         root = loader.get_single_node()
         if root is None:
             raise DataError(f"{path.name} is empty", where=path, fix="write at least one case into it")

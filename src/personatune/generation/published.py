@@ -66,7 +66,7 @@ def about(which: str) -> dict[str, Any]:
 def system_prompt(which: str) -> str | None:
     """The stage direction that it was trained with, when it says one."""
     said = about(which).get("system_prompt")
-    return said if isinstance(said, str) and said else None
+    return _writable(said) if isinstance(said, str) and said else None
 
 
 def persona_of(which: str) -> Persona:
@@ -79,9 +79,14 @@ def persona_of(which: str) -> Persona:
         title = name if isinstance(name, str) and 0 < len(name) <= 100 else model.partition("/")[2]
         text = template_toml(title)
         if isinstance(greeting, str) and greeting.strip():
-            text = _with_greeting(text, greeting[:2000])
-        files.write_text(folder / PERSONA_FILE, text)
+            text = _with_greeting(text, _writable(greeting[:2000]))
+        files.write_text(folder / PERSONA_FILE, _writable(text))
     return Persona.open(folder)
+
+
+def _writable(text: str) -> str:
+    """Half characters, which JSON can name and no file can hold, as question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _with_greeting(text: str, greeting: str) -> str:

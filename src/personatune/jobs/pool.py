@@ -165,7 +165,7 @@ def _end(child: _Child) -> Ended:
     code = child.process.returncode
     try:
         manifest = json.loads(child.out.read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         manifest = None
     if code == 0 and isinstance(manifest, dict):
         return Ended(child.unit, "finished", manifest)

@@ -31,8 +31,9 @@ def command_line(argv: Sequence[str]) -> list[str]:
 
 def training_now(persona_folder: Path) -> list[str]:
     """The runs of a persona that are being trained at this moment, by whichever process: their locks are held."""
-    locks = persona_folder.glob("runs/r*/.lock")
-    return [lock.parent.name for lock in locks if re.fullmatch(r"r\d+", lock.parent.name) and files.is_locked(lock)]
+    runs = persona_folder / "runs"
+    names = [one.name for one in (os.scandir(runs) if runs.is_dir() else ()) if re.fullmatch(r"r\d+", one.name)]
+    return [name for name in names if files.is_locked(runs / name / ".lock")]
 
 
 class Worker:

@@ -14,6 +14,7 @@ from typing import Any
 
 from personatune.data import template
 from personatune.errors import ModelError
+from personatune.models.limits import LARGEST
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -75,7 +76,12 @@ def _words(folder: Path) -> str:
     path = folder / "tokenizer.json"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    return gzip.decompress((folder / "tokenizer.json.gz").read_bytes()).decode("utf-8")
+    most = LARGEST["tokenizer.json"]
+    with gzip.open(folder / "tokenizer.json.gz") as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
+    return raw.decode("utf-8")
 
 
 def _content(token: Any) -> str:

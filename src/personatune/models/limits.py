@@ -34,6 +34,7 @@ def refuse_unreasonable(folder: Path) -> None:
     Only the beginnings of weight files are read. What passes can still be no model; loading says so.
     """
     try:
+        _refuse_strays(folder)
         for path in sorted(folder.iterdir()):
             limit = next((size for pattern, size in LARGEST.items() if path.match(pattern)), None)
             if limit is not None and path.is_file() and path.stat().st_size > limit:
@@ -67,19 +68,40 @@ def refuse_gguf(path: Path) -> None:
         raise _refused(path, f"is a GGUF file of {size:,} bytes that promises {tensors:,} tensors and {keys:,} keys")
 
 
+def _refuse_strays(folder: Path) -> None:
+    """Files that are read, and perhaps published with an export, lie in the folder: none is a link to a secret.
+
+    Weights may lie on another disk; they are read as weights only. The hub's cache links every file to its blobs.
+    """
+    within = [folder.resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        within.append(folder.resolve().parent.parent / "blobs")
+    for path in sorted(folder.iterdir()):
+        target = path.resolve()
+        if target.exists() and not target.is_file() and not target.is_dir():
+            raise _refused(path, "is neither a file nor a folder")
+        stays = path.suffix in (".safetensors", ".gguf") or any(target.is_relative_to(one) for one in within)
+        if path.is_symlink() and target.is_file() and not stays:
+            raise ModelError(
+                f"{path.name} of the model is a link to a file elsewhere: {str(target)[:200]}",
+                where=path,
+                fix="put a copy of that file in its place, if it belongs to the model",
+            )
+
+
 def _refuse_claims(path: Path, weights_at_most: int) -> None:
     config = _json(path)
     for claims in (config, *(part for part in config.values() if isinstance(part, dict))):
         for key, limit in _AT_MOST.items():
             value = claims.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool) and not -limit <= value <= limit:
-                raise _refused(path, f"says {key} = {value:.3g}, where {limit:,} is plenty")
+                raise _refused(path, f"says {key} = {_short(value)}, where {limit:,} is plenty")
         sizes = [claims.get(key) for key in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")]
         vocabulary, hidden, inner, layers = (value if isinstance(value, int) else 0 for value in sizes)
         needed = max(vocabulary * hidden, layers * hidden * inner, layers * hidden * hidden)
         if weights_at_most and needed > weights_at_most:
             raise _refused(
-                path, f"describes {needed:,} weights and more, and the files hold {weights_at_most:,} at most"
+                path, f"describes {_short(needed)} weights and more, and the files hold {weights_at_most:,} at most"
             )
 
 
@@ -97,6 +119,13 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the model's {path.name} cannot be read", where=path, fix="download it again") from error
     return found if isinstance(found, dict) else {}
+
+
+def _short(value: float) -> str:
+    try:
+        return f"{value:.3g}"
+    except OverflowError:
+        return "a number of hundreds of digits"
 
 
 def _refused(path: Path, why: str) -> ModelError:

@@ -228,6 +228,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     architectures = config.get("architectures") or [] if isinstance(config, dict) else []
     if not isinstance(kind, str):
         raise ModelError("the model's config.json names no model_type", where=path, fix="download it again")
+    if not isinstance(architectures, list) or not all(isinstance(a, str) for a in architectures):
+        raise ModelError("the model's config.json names its architectures wrongly", where=path, fix="download it again")
     writes = any("CausalLM" in a or "ConditionalGeneration" in a for a in architectures) or not architectures
     if not writes or config.get("is_encoder_decoder"):
         raise ModelError(
@@ -252,7 +254,7 @@ def _cache(stem: str, sha256: str) -> Path:
 def _is_complete(folder: Path) -> bool:
     try:
         marker = json.loads((folder / "personatune.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(marker, dict) and marker.get("layout") == _CACHE_LAYOUT
 

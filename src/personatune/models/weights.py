@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ def faults(
     return found
 
 
+_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64"), 64),
+}
+"""What one number takes; formats that are not named here are the library's to know."""
+
+
 def torn(path: Path) -> str | None:
     """What is wrong with a safetensors file by its own header; None for a whole one. Its tensors are not read."""
     size = path.stat().st_size
@@ -93,11 +103,27 @@ def torn(path: Path) -> str | None:
             if length > min(size - 8, _LONGEST_HEADER):
                 return f"is cut off, or is no safetensors file ({size:,} bytes)"
             header = json.loads(file.read(length))
-        ends = [int(about["data_offsets"][1]) for name, about in header.items() if name != "__metadata__"]
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        places = sorted(_place(about) for name, about in header.items() if name != "__metadata__")
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "is no safetensors file, or its beginning is damaged"
-    whole = 8 + length + max(ends, default=0)
+    end = 0
+    for start, stop in places:
+        if not start == end <= stop:
+            return "has tensors that lie over one another, or outside the file"
+        end = stop
+    whole = 8 + length + end
     return None if size == whole else f"has {size:,} bytes instead of {whole:,}"
+
+
+def _place(about: dict[str, Any]) -> tuple[int, int]:
+    start, stop = about["data_offsets"]
+    sizes = about["shape"]
+    if not all(isinstance(one, int) and 0 <= one < 1 << 62 for one in (start, stop, *sizes)) or len(sizes) > 64:
+        raise ValueError("places and sizes are whole numbers")
+    bits = _BITS.get(about["dtype"])
+    if bits is not None and math.prod(sizes) * bits != 8 * (stop - start):
+        raise ValueError("a tensor does not fill its place")
+    return start, stop
 
 
 def _state(path: Path) -> list[int]:
@@ -113,7 +139,7 @@ def _seen(run_folder: Path) -> dict[str, Any]:
 def _all_seen(run_folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((run_folder.parent.parent / _SEEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -35,7 +35,7 @@ def _compare(visit: Visit, persona: Persona, place: Path) -> None:
     try:
         made = json.loads(path.read_text(encoding="utf-8"))
         known, again = dict(made["files"]), f"personatune export {persona.folder}@{made['run']} --to {made['to']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         visit.broken(f"{MANIFEST} of the export {place.name} is damaged", path, "export the run again")
         return
     for name, expected in sorted(known.items()):

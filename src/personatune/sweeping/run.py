@@ -97,7 +97,7 @@ def sweep(persona: Persona, which: str | None, plan: SweepPlan, options: SweepOp
     ]
     with Store.open(persona.store_file) as store:
         store.recover(persona.runs_folder)
-        runs = {run.name for run in store.runs()}
+        runs = set(store.run_names())
         asked = SweepRecord(
             contestant=f"{persona.name}@{which}",
             run=which if which in runs else None,

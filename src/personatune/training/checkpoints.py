@@ -69,7 +69,7 @@ def forget_after(folder: Path, step: int) -> None:
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # a line torn by the interruption
         files.write_text(metrics, "".join(f"{line}\n" for line in kept))
     if best_so_far(folder)[0] > step:
@@ -90,7 +90,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             found.append(value)

@@ -173,7 +173,7 @@ def _earlier(parent: Parent) -> Earlier:
         kept = json.loads(path.read_text(encoding="utf-8"))
         trained, heldout, texts = kept["trained"], kept["heldout"], kept.get("texts", ())  # once there were no texts
         return Earlier(frozenset(map(str, trained)), frozenset(map(str, heldout)), frozenset(map(str, texts)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise RunError(
             f"{parent.name} does not say which rows it held out, so they could be trained on",
             where=path,

@@ -95,7 +95,7 @@ def claim(persona: Persona, store: Store, recipe: Recipe, inputs: Inputs, *, fre
         "persona": persona.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "status": "training",
-        "command": " ".join((Path(sys.argv[0]).name, *sys.argv[1:])),
+        "command": " ".join((_called(sys.argv[0]), *sys.argv[1:])),
         "fingerprint": fingerprint,
         "parent": parent.name if parent else None,
         "data": {
@@ -196,3 +196,8 @@ def fingerprint(recipe: Recipe, made_from: Sequence[str], device: str) -> str:
     # Not the number format: on the CPU it is measured, and a resumed run keeps the one it began in.
     known = recipe.resolved().model_dump_json(exclude_none=True, exclude=_NOT_WHAT_IS_LEARNED)
     return files.content_hash(known, *made_from[:2], device, *made_from[2:])
+
+
+def _called(program: str) -> str:
+    """How the program is called by its name: `python -m personatune` and `accelerate launch -m` run a `__main__.py`."""
+    return "personatune" if Path(program).name == "__main__.py" else Path(program).name

@@ -43,7 +43,7 @@ def latest(run_folder: Path) -> dict[str, dict[str, Any]]:
     """The latest events by kind (`stage`, `planned`, `stepped`, `measured`, `probed`, `note`); empty without a file."""
     try:
         found = json.loads((run_folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -149,7 +149,7 @@ class Trackers:
     def _kept(self) -> dict[str, str]:
         try:
             kept = json.loads((self._folder / KEPT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return {str(name): str(value) for name, value in kept.items()} if isinstance(kept, dict) else {}
 

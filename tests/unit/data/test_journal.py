@@ -136,3 +136,30 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path):
     with pytest.raises(PersonatuneError):
         add(path, "x")
     assert path.read_bytes() == ROWS
+
+
+def spoilt(path: Path, spoil) -> None:
+    kept = journal.journal_of(path)
+    kept.write_bytes(spoil(kept.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\x90\xff", b'{"at": 3}', b'{"at": "x", "removed": 1, "inserted": []}', b"[" * 100_000, b'{"undoes": []}',
+     b'{"at": 0, "removed": "\\ud800", "inserted": ""}'],
+)  # fmt: skip
+def test_damaged_lines_of_the_journal_are_passed_over(path: Path, line: bytes):
+    add(path, "x")
+    spoilt(path, lambda raw: raw + line + b"\n")
+    journal.undo(path)
+    assert path.read_bytes() == ROWS
+
+
+def test_what_was_kept_damaged_is_not_written_back(path: Path):
+    drop_first(path)
+    now = path.read_bytes()
+    spoilt(path, lambda raw: raw.replace(b"completion", b"completiom"))
+    with pytest.raises(DataError, match="damaged") as caught:
+        journal.undo(path)
+    assert caught.value.fix
+    assert path.read_bytes() == now

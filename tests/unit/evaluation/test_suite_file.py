@@ -181,3 +181,13 @@ def test_leaks_are_found_but_for_case_punctuation_and_spacing(tmp_path: Path) ->
     suite = small_suite(tmp_path)
     trained = [talk("rain   AGAIN", "Again!"), talk("Hi", "Ho", "be silly", "No!"), talk("Explain quarks to me", "No.")]
     assert find_leaks(suite, trained) == [("rainy", "Rain again?"), ("friend", "Be silly?")]
+
+
+@pytest.mark.parametrize("opened", [" [\n", " {a:\n", "- "])
+def test_depth_costs_nothing(tmp_path: Path, opened: str) -> None:
+    """Reading on costs more with every level, so wide rows that are deep would take minutes."""
+    path = tmp_path / "suite.yaml"
+    path.write_text("cases:\n" + opened * 400 + " [1],\n" * 30_000, encoding="utf-8")
+    with pytest.raises(DataError, match="levels deep") as caught:
+        load_suite(path)
+    assert caught.value.where.startswith(f"{path}:")

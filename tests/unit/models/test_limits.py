@@ -136,3 +136,79 @@ def test_nothing_unpickles_and_no_code_of_a_model_is_run():
     ]
     found = [line for line in found if ".eval(" not in line]  # a model's, which only says that it is not trained
     assert found == []
+
+
+def with_header(folder: Path, header: dict[str, object], octets: int = 72) -> None:
+    raw = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(octets))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [((0, 64), (32, 72)), ((0, 64), (0, 72)), ((0, 60), (64, 72)), ((-8, 64), (64, 72)), ((64, 0), (64, 72)),
+     ((0, 64), (64, float("inf"))), ((0, 64), (64, 1 << 70))],
+)  # fmt: skip
+def test_tensors_lie_beside_one_another_in_the_file(model: Path, places):
+    tensors = zip("wv", ([16], [2]), places, strict=True)
+    with_header(model, {n: {"dtype": "F32", "shape": shape, "data_offsets": place} for n, shape, place in tensors})
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        refuse_unreasonable(model)
+
+
+def test_a_tensor_fills_its_place(model: Path):
+    with_header(model, {"w": {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 72]}})
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        refuse_unreasonable(model)
+
+
+def test_a_number_of_hundreds_of_digits_is_refused(model: Path):
+    claims(vocab_size=10**400)(model)
+    with pytest.raises(ModelError, match="vocab_size"):
+        refuse_unreasonable(model)
+
+
+@pytest.mark.parametrize("architectures", [[1], "Llama", {"a": 1}, [None], [["CausalLM"]]])
+def test_architectures_that_are_no_names_are_refused(model: Path, architectures):
+    claims(architectures=architectures)(model)
+    with pytest.raises(ModelError, match="architectures"):
+        read_config(model)
+
+
+def test_no_file_is_a_link_to_one_outside(model: Path, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("home") / "secret"
+    secret.write_text("a key")
+    (model / "chat_template.jinja").symlink_to(secret)
+    with pytest.raises(ModelError, match="link") as caught:
+        refuse_unreasonable(model)
+    assert caught.value.fix
+
+
+def test_links_within_the_hubs_cache_and_to_weights_are_fine(model: Path, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("models--a--b")
+    (cache / "blobs").mkdir()
+    folder = cache / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    for at, path in enumerate(sorted(model.iterdir())):
+        path.rename(cache / "blobs" / str(at))
+        (folder / path.name).symlink_to(Path("../../blobs") / str(at))
+    refuse_unreasonable(folder)
+
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    (model / "model.safetensors").symlink_to((folder / "model.safetensors").resolve())
+    refuse_unreasonable(model)
+
+
+def test_a_packed_tokenizer_is_not_unpacked_without_end(model: Path, monkeypatch):
+    import gzip
+
+    from personatune.models import light_tokenizer
+
+    monkeypatch.setitem(light_tokenizer.LARGEST, "tokenizer.json", 1 << 20)
+    (model / "tokenizer.json").unlink()
+    (model / "tokenizer.json.gz").write_bytes(gzip.compress(bytes(64 << 20)))
+    tracemalloc.start()
+    with pytest.raises(ModelError, match="tokenizer"):
+        light_tokenizer.LightTokenizer(model)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()

@@ -25,7 +25,7 @@ from personatune.repair.visit import QUARANTINE
 from personatune.store import ledger, migrations
 from personatune.store.of_persona import open_store
 from personatune.store.store import Store
-from whole_persona import export_in, run_in, safetensors, vote, votes_in
+from whole_persona import export_in, run_in, safetensors, vote, votes_in, whole_persona
 
 
 def state_of(folder: Path) -> dict[str, str]:
@@ -453,3 +453,20 @@ def test_everything_at_once(persona):
     assert set(votes_in(persona)) <= set(votes)
     assert len(votes_in(persona)) >= len(votes) - 1
     assert json.loads(json.dumps(visit.as_dict()))["sound"] is True
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"votes": [{}]}', '{"votes": [{"id": 1, "number": "x"}], "samples": [{}]}', '{"closed": [1, [], ["a"]]}',
+     '{"judgings": [{"id": null}], "pairs": [{"judging": []}]}', '{"replies": [{"sample": {}}], "reasons": [{}]}',
+     '{"votes": [{"id": "v", "number": 1e999}]}', "[" * 100_000],
+)  # fmt: skip
+def test_damaged_lines_of_the_votes_are_passed_over(tmp_path, line):
+    persona = whole_persona(tmp_path / "dot", votes=3)
+    kept = votes_in(persona)
+    kept_beside = persona.folder / ".personatune" / "votes.jsonl"
+    kept_beside.write_text(line + "\n" + kept_beside.read_text("utf-8"), encoding="utf-8")
+    persona.store_file.unlink()
+
+    examine(persona.folder)
+    assert votes_in(persona) == kept
