@@ -95,7 +95,8 @@ def plan(order: Order) -> Plan:
     if persona is not None and order.is_new:
         raise UsageError(f"{order.into} exists already", fix="leave out --new to add to it, or name another folder")
     name = persona.character.name if persona else None
-    understood = _read(order, replace(order.wish, persona_name=name))
+    title = None if persona else personas.title_of(order.into.name)
+    understood = _read(order, replace(order.wish, persona_name=name, folder_name=title))
     if persona is None and understood.card is None and not order.is_new:
         if str(order.into) not in personas.builtin_names():
             raise UsageError(

@@ -191,7 +191,7 @@ def _decided(folder: Path) -> list[Decision]:
     for line in lines:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(value, dict):
             continue

@@ -35,13 +35,19 @@ def sniff(content: Content) -> int:
     if content.raw.startswith(png.SIGNATURE):
         return 100
     found = content.first_objects or _with_odd_signs(content)
-    return 95 if len(found) == 1 and is_card(found[0]) else 0
+    return 95 if len(found) == 1 and (is_card(found[0]) or is_marked(found[0])) else 0
 
 
 def is_card(value: Mapping[str, Any]) -> bool:
     """Whether an object is a card of any version."""
-    is_marked = str(value.get("spec", "")).startswith("chara_card") and isinstance(value.get("data"), dict)
-    return is_marked or ("name" in value and sum(key in value for key in _USED) >= 2)
+    return (is_marked(value) and isinstance(value.get("data"), dict)) or (
+        "name" in value and sum(key in value for key in _USED) >= 2
+    )
+
+
+def is_marked(value: Mapping[str, Any]) -> bool:
+    """Whether an object says that it is a card, of V2 or later."""
+    return str(value.get("spec", "")).startswith("chara_card")
 
 
 def read(content: Content, wish: Wish) -> Understood:
@@ -53,6 +59,12 @@ def read(content: Content, wish: Wish) -> Understood:
     into.remarks += [text.remark] if text.remark else []
     value = one_object(text.text, content.name)
     if not is_card(value):
+        if is_marked(value):
+            raise DataError(
+                f"{content.name} says that it is a card ({value['spec']}) and has no object under 'data'",
+                where=content.name,
+                fix="save the card again where it came from",
+            )
         raise DataError(
             f"{content.name} is no character card: it has neither 'spec' and 'data' nor the fields of V1",
             where=content.name,
@@ -61,6 +73,8 @@ def read(content: Content, wish: Wish) -> Understood:
     data = data_of(value)
     macros = macros_of(data, wish)
     fields = fields_of(data, macros)
+    if data is value and is_marked(value):
+        into.remarks.append(f"it says that it is {value['spec']} and has no 'data': read as V1")
     odd = [key for key in ("name", *_USED) if key in data and not isinstance(data[key], str)]
     into.remarks += [f"{key!r} is no text and was not used" for key in odd]
     if any("\ud800" <= sign <= "\udfff" or sign == "\0" for key in _USED for sign in _string(data.get(key))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _MARKS = (
     (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )
+_USUAL = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+_OF_DATASETS = ("dataset_info.json", "state.json", "dataset_dict.json", "dataset_infos.json")
 _LOOKED_AT = 2000
 _SHOWN_LINES = 5
 
@@ -76,7 +79,7 @@ class Content:
 def content_of_file(path: Path) -> Content:
     """The file as something to import. Raises `DataError` when there is none, or it is too large."""
     if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file", where=path, fix="name one file in it")
+        raise DataError(f"{path} is a folder, not a file", where=path, fix=_in_folder(path))
     if not path.exists():
         raise DataError(f"there is no file {str(path)!r}", where=path, fix="check the path; `ls` shows what is there")
     try:
@@ -93,6 +96,22 @@ def content_of_file(path: Path) -> Content:
     if not raw.strip():
         raise DataError(f"{path.name} is empty", where=path, fix="look whether it was saved, or name another file")
     return Content(str(path), raw)
+
+
+def _in_folder(folder: Path) -> str:
+    """Which file of a folder could be named: those of a data set that was downloaded, or saved by `datasets`."""
+    seen = islice(folder.rglob("*"), _LOOKED_AT)
+    found = sorted(path for path in seen if path.suffix in (*_USUAL, ".arrow") and path.is_file())
+    usual = [path for path in found if path.suffix in _USUAL and path.name not in _OF_DATASETS]
+    if usual:
+        return f"name one file in it, such as {usual[0]}" + (f" (of {len(usual)})" if len(usual) > 1 else "")
+    if any(path.suffix == ".arrow" for path in found):
+        return (
+            "it was saved by `datasets`: "
+            'python -c "import datasets; '
+            f"datasets.load_from_disk('{folder}').to_parquet('rows.parquet')\", then name that"
+        )
+    return "name one file in it"
 
 
 def decoded(raw: bytes, name: str) -> Text:

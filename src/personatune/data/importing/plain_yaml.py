@@ -14,6 +14,24 @@ _MAX_DEPTH = 20
 _MAX_NODES = 20_000
 
 
+class _Shallow(yaml.BaseLoader):
+    """Stops where a document gets too deep: what it costs to read on grows with every level."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self._name, self._depth = name, 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise _too_much(self._name, line, f"is nested more than {_MAX_DEPTH} levels deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 def read_yaml(text: str, name: str) -> Any:
     """The document, every scalar as text; tags mean nothing. Raises `DataError` naming the line."""
     if len(text) > MAX_CHARACTERS:
@@ -23,7 +41,7 @@ def read_yaml(text: str, name: str) -> Any:
             fix="shorten it: no character is so long",
         )
     try:
-        loader = yaml.BaseLoader(text)
+        loader = _Shallow(text, name)
         root = loader.get_single_node()
         if root is None:
             raise DataError(f"{name} is empty", where=name, fix="name another file")
@@ -38,7 +56,7 @@ def read_yaml(text: str, name: str) -> Any:
         raise DataError(
             f"{name} is not valid YAML: {error.problem or error.context}",
             where=f"{name}:{mark.line + 1}" if mark else name,
-            fix="correct that line; texts with ':' or '#' need quotes",
+            fix="correct that line; texts with ':' or '#', or that begin with '{', need quotes",
         ) from error
     except yaml.YAMLError as error:
         raise DataError(
@@ -55,15 +73,17 @@ def _refuse_excess(root: yaml.Node, name: str) -> None:
     while pending:
         node, depth = pending.pop()
         left -= 1
-        if depth > _MAX_DEPTH or left < 0:
-            raise DataError(
-                f"{name} is nested more than {_MAX_DEPTH} levels deep"
-                if depth > _MAX_DEPTH
-                else f"{name} unfolds to more than {_MAX_NODES:,} values",
-                where=f"{name}:{node.start_mark.line + 1}",
-                fix="a character needs one level of keys, and no aliases of aliases",
-            )
+        if depth > _MAX_DEPTH:
+            raise _too_much(name, node.start_mark.line + 1, f"is nested more than {_MAX_DEPTH} levels deep")
+        if left < 0:
+            raise _too_much(name, node.start_mark.line + 1, f"unfolds to more than {_MAX_NODES:,} values")
         if isinstance(node, yaml.MappingNode):
             pending += [(part, depth + 1) for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
             pending += [(part, depth + 1) for part in node.value]
+
+
+def _too_much(name: str, line: int, what: str) -> DataError:
+    return DataError(
+        f"{name} {what}", where=f"{name}:{line}", fix="a character needs one level of keys, and no aliases of aliases"
+    )

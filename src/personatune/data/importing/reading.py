@@ -87,6 +87,12 @@ def _refuse_broken_json(content: Content) -> None:
 
 
 def _likeliest(content: Content) -> Format:
+    if content.raw.startswith(b"PK\x03\x04") and b"card.json" in content.raw:
+        raise DataError(
+            f"{content.name} is a card in a zip file (.charx)",
+            where=content.name,
+            fix=f"unzip -p {content.name} card.json > card.json, then import that",
+        )
     for mark, (what, fix) in _STRANGERS.items():
         if content.raw.startswith(mark):
             raise DataError(f"{content.name} is {what}", where=content.name, fix=fix)

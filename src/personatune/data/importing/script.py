@@ -16,6 +16,17 @@ _LABEL = re.compile(
     r"[ \t>]*(?:\*\*|__)?(?P<name>[^\W\d_][^:：\n*!?,]{0,40}?)(?:\*\*|__)?[ \t]*[:：](?:\*\*|__)?(?:[ \t]+|$)"
 )
 _BREAK = re.compile(r"\s*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|`{3,}\w{0,20}|<start>)\s*", re.IGNORECASE)
+_STAMP = re.compile(
+    r"[ \t]*[\[(]?(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?[ T]+)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?"
+    r"(?:[ \u202f]?[ap]\.?m\.?)?[\])]?[ \t]*(?:[-–—|][ \t]+)?",
+    re.IGNORECASE,
+)
+_NICK = re.compile(r"<[@+ ]?(?P<name>[^<>\n]{1,40})>[ \t]+")
+_DIRECTED = re.compile(
+    r"[ \t>]*(?:\*\*|__)?(?P<name>[^\W\d_][^:：\n*!?,()\[\]]{0,40}?)[ \t]*[(\[][^()\[\]\n]{1,120}[)\]](?:\*\*|__)?"
+    r"[ \t]*[:：](?:\*\*|__)?(?:[ \t]+|$)"
+)
+_NARRATORS = frozenset(("narrator", "narration", "erzähler", "erzählerin", "narrateur", "narratrice", "narrador"))
 _USERS = frozenset(("you", "user", "human", "player", "anon", "me", "{{user}}", "<user>"))
 MAX_CHARACTERS = 16 << 20
 """The longest script that is read."""
@@ -56,6 +67,8 @@ class Cast:
     """The character's label."""
     users: tuple[str, ...]
     """The labels of everybody else."""
+    nobody: tuple[str, ...] = ()
+    """The labels of narrators, whose words are nobody's."""
 
     def role(self, speaker: str) -> Role:
         """The role of a speaker."""
@@ -64,15 +77,21 @@ class Cast:
     @property
     def labels(self) -> frozenset[str]:
         """All labels, in lower case."""
-        return frozenset(name.casefold() for name in (self.character, *self.users))
+        return frozenset(name.casefold() for name in (self.character, *self.users, *self.nobody))
+
+    def is_said(self, speech: Speech) -> bool:
+        """Whether somebody says it to somebody."""
+        return speech.speaker.casefold() not in {name.casefold() for name in self.nobody}
 
 
 def sniff(content: Content) -> int:
     """Most blocks of text begin with a speaker, and there are at least two."""
     text = content.text_or_nothing[:65536]
-    if text.lstrip().startswith(("{", "[")):
+    lines = text.split("\n")
+    stamped = _without_stamps(lines)
+    if stamped is None and text.lstrip().startswith(("{", "[")):
         return 0
-    lines = [line for line in text.split("\n") if line.strip() and not _BREAK.fullmatch(line)]
+    lines = [line for line in (stamped or lines) if line.strip() and not _BREAK.fullmatch(line)]
     names = Counter(_names(lines))
     often = {name for name, count in names.items() if count > 1 or name in _USERS}
     if len(names) < 2 or len(lines) == 0:
@@ -93,7 +112,7 @@ def read(content: Content, wish: Wish) -> Understood:
             where=content.name,
             fix="cut it into parts and import one after the other, or say what the file is with --format",
         )
-    lines = content.text.split("\n")
+    lines = _plain(content.text.split("\n"), into)
     cast = _cast(lines, content.name, wish)
     if len(cast.users) > 1:
         into.remarks.append(f"several speakers count as the user: {', '.join(cast.users[:8])}")
@@ -102,6 +121,8 @@ def read(content: Content, wish: Wish) -> Understood:
             break
         speeches, before = speeches_of(block, cast.labels)
         into.count("line", "lines", "before the first speaker left out", by=before)
+        into.count("speech", "speeches", "of a narrator left out", by=sum(not cast.is_said(one) for one in speeches))
+        speeches = [speech for speech in speeches if cast.is_said(speech)]
         if speeches:
             messages = [Message(role=cast.role(speech.speaker), content=speech.text) for speech in speeches]
             into.add(speeches[0].line, messages, is_chat=True)
@@ -136,6 +157,60 @@ def is_break(line: str) -> bool:
     return bool(_BREAK.fullmatch(line))
 
 
+def _plain(lines: list[str], into: Gathering) -> list[str]:
+    """The lines without times of day and without what stands in brackets beside a name."""
+    stamped = _without_stamps(lines)
+    if stamped is not None:
+        dropped = sum(bool(old.strip()) and not new.strip() for old, new in zip(lines, stamped, strict=True))
+        into.remarks.append("times before the names left out")
+        into.count("line", "lines", "with a time and without a speaker left out", by=dropped)
+    return _without_directions(stamped or lines, into)
+
+
+def _without_directions(lines: list[str], into: Gathering) -> list[str]:
+    """The lines without what stands in brackets between a speaker's name and its colon."""
+    directed = [_directed(line) for line in lines]
+    plain = _names(line for line, found in zip(lines, directed, strict=True) if found is None)
+    often = Counter([*plain, *(found[0].casefold() for found in directed if found)])
+    speakers = {name for name, count in often.items() if count > 1} | _USERS | _wished(into.wish)
+    made = []
+    for line, found in zip(lines, directed, strict=True):
+        if found and found[0].casefold() in speakers:
+            into.count("stage direction", "stage directions", "beside a name left out")
+            made.append(f"{found[0]}: {found[1]}")
+        else:
+            made.append(line)  # somebody else's words, such as `He said (softly): ...`
+    return made
+
+
+def _directed(line: str) -> tuple[str, str] | None:
+    found = _DIRECTED.match(line)
+    if found is None or len(found["name"].split()) > _MOST_WORDS:
+        return None
+    return found["name"].strip(), line[found.end() :]
+
+
+def _wished(wish: Wish) -> set[str]:
+    """Whoever was named, in lower case."""
+    names = (wish.user, wish.character, wish.persona_name, wish.folder_name)
+    return {name.strip().casefold() for name in names if name}
+
+
+def _without_stamps(lines: Sequence[str]) -> list[str] | None:
+    """The lines of a chat's record without their times; those that nobody says become empty. None for other scripts."""
+    made, said, others = [], 0, 0
+    for line in lines:
+        found = _STAMP.match(line)
+        rest = line[found.end() :] if found else line
+        if found and (nick := _NICK.match(rest)):
+            rest = f"{nick['name']}: {rest[nick.end() :]}"
+        is_said = labelled(rest)[0] is not None
+        said += bool(found and is_said)
+        others += bool(found is None and is_said)
+        made.append("" if found and not is_said else rest)
+    return made if said > 1 and said > others else None
+
+
 def _cast(lines: Sequence[str], name: str, wish: Wish) -> Cast:
     spelled: dict[str, str] = {}
     for line in lines:
@@ -149,6 +224,9 @@ def _cast(lines: Sequence[str], name: str, wish: Wish) -> Cast:
             where=name,
             fix="write `Name: what they say`, or say what the file is with --format",
         )
+    nobody = tuple(spelled[label] for label in counts if label in _NARRATORS - _wished(wish))
+    for label in nobody:
+        del counts[label.casefold()]
     usual = [label for label, count in counts.items() if count > 1 or label in _USERS]
     speakers = usual if len(usual) > 1 else list(counts)
     character = _character(speakers, list(counts), wish)
@@ -171,13 +249,15 @@ def _cast(lines: Sequence[str], name: str, wish: Wish) -> Cast:
         others = [wish.user.casefold()]
     else:
         others = [label for label in speakers if label != character]
-    return Cast(spelled[character], tuple(spelled[label] for label in others))
+    return Cast(spelled[character], tuple(spelled[label] for label in others), nobody)
 
 
 def _character(speakers: Sequence[str], everybody: Sequence[str], wish: Wish) -> str | None:
     if wish.character is not None:
         wanted = wish.character.casefold().strip()
         return wanted if wanted in everybody else None
+    if not wish.persona_name and (wish.folder_name or "").casefold() in everybody:
+        return (wish.folder_name or "").casefold()
     own = (wish.persona_name or "").casefold()
     if own in everybody:
         return own

@@ -16,6 +16,7 @@ _ROLES: dict[str, Role] = {
     **dict.fromkeys(("assistant", "gpt", "bot", "ai", "model", "character", "char", "chatgpt", "answer"), "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
 }
+_TOOLS = frozenset(("tool", "function", "function_call", "function_response", "observation", "tool_call", "ipython"))
 _LISTS = ("conversations", "conversation", "messages", "dialog", "dialogue", "turns")
 _WHO = ("from", "role", "speaker", "author")
 _WHAT = ("value", "content", "text", "message")
@@ -88,13 +89,14 @@ def add_row(row: Mapping[str, Any], line: int, into: Gathering) -> None:
         into.skip(line, error.what)
     else:
         before = origin_of(dict(row))
+        into.count("reply", "replies", "with the weight 0 taken like any other: look at them", by=_weightless(row))
         into.add(line, messages, origin=Origin(before=before.as_dict()) if before else None)
 
 
 def messages_of(row: Mapping[str, Any], wish: Wish) -> list[Message]:
     """The messages of a row in any of the shapes. Raises `Unusable` or `DataError` saying what is wrong with it."""
     key = _list_key(row)
-    if key is not None and not (wish.user and wish.character):
+    if key is not None and not (wish.user in row and wish.character in row):
         return [*_system(row, wish), *_turns(row[key], key, wish)]
     asked, answered = (wish.user, wish.character) if wish.user and wish.character else pair_of(row) or (None, None)
     if asked is None or answered is None:
@@ -113,6 +115,12 @@ def messages_of(row: Mapping[str, Any], wish: Wish) -> list[Message]:
         for role, text in zip(("user", "assistant"), exchange, strict=True)
     ]
     return [*_system(row, wish), *turns]
+
+
+def _weightless(row: Mapping[str, Any]) -> int:
+    """How many replies say that they are only there to be read."""
+    items = row.get(_list_key(row) or "", ())
+    return sum(isinstance(item, dict) and item.get("weight") == 0 for item in items)
 
 
 def _list_key(row: Mapping[str, Any]) -> str | None:
@@ -134,7 +142,10 @@ def _turn(item: Any, place: str, wish: Wish) -> Message:
         raise Unusable(
             f"{place} has no {'text' if isinstance(who, str) else 'speaker'} ({_shown(list(item)) or 'empty'})"
         )
-    return Message(role=role_of(who, wish, place), content=_text(item[what], place))
+    role = role_of(who, wish, place)
+    if item.get("tool_calls") or item.get("function_call"):
+        raise Unusable(f"{place} calls a tool, and characters have none here")
+    return Message(role=role, content=_text(item[what], place))
 
 
 def role_of(who: str, wish: Wish, place: str) -> Role:
@@ -144,6 +155,8 @@ def role_of(who: str, wish: Wish, place: str) -> Role:
         return "assistant"
     if wish.user and name == wish.user.casefold():
         return "user"
+    if name in _TOOLS:
+        raise Unusable(f"{place}: a tool speaks ({who[:40]!r}), and characters have none here")
     if name not in _ROLES:
         raise Unusable(f"{place}: unknown speaker {who[:40]!r} (--character or --user says who that is)")
     return _ROLES[name]

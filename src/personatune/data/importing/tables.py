@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from personatune.data.importing.content import Content
@@ -15,6 +16,9 @@ from personatune.errors import DataError, ResourceError
 
 _SEPARATORS = "\t;|,"
 _NAME = re.compile(r"[^\W\d][\w .:/()-]{0,60}")
+_LONGEST_NAME = 60
+_TOLD = re.compile(r"\ufeff?\"?sep=(?P<separator>[\t;|,])\"?\s*", re.IGNORECASE)
+"""What Excel writes over a table to say what separates its cells."""
 _MOST_COLUMNS = 1000
 _PARQUET = b"PAR1"
 _MOST_UNPACKED = 512 << 20
@@ -26,11 +30,15 @@ _BATCH = 500
 def sniff_csv(content: Content) -> int:
     """A first line of names, and more lines with the same separator."""
     lines = [line for line in content.text_or_nothing[:65536].split("\n")[:50] if line.strip()]
-    if len(lines) < 2 or lines[0].lstrip().startswith(("{", "[")):
+    if lines and (is_told := _TOLD.fullmatch(lines[0]) is not None):
+        lines = lines[1:]
+    if not lines or lines[0].lstrip().startswith(("{", "[")):
         return 0
     names = _header(lines[0])
-    if len(names) < 2 or not all(_NAME.fullmatch(name) for name in names):
+    if len(names) < 2 or (len(lines) < 2 and not pair_of(names)):
         return 0
+    if not all(_NAME.fullmatch(name) for name in names):
+        return 30 * is_told or 20 * (_is_even(lines[1:], names, separator_of(lines[0])))
     return 70 if pair_of(names) else 30
 
 
@@ -108,6 +116,17 @@ def _batch(metadata: Any) -> int:
     return max(1, min(_BATCH, _MOST_AT_ONCE // max(largest, 1)))
 
 
+def _is_even(lines: Sequence[str], names: Sequence[str], separator: str) -> bool:
+    """Whether names that could be sentences stand over a table all the same: no prose is parted by such signs."""
+    if separator == "," or not all(0 < len(name) <= _LONGEST_NAME for name in names):
+        return False
+    records = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator)
+    try:
+        return all(len(cells) == len(names) for cells in islice(records, 5))
+    except csv.Error:
+        return False
+
+
 def _header(line: str) -> list[str]:
     try:
         return [name.strip() for name in next(csv.reader([line], delimiter=separator_of(line)), [])]
@@ -125,7 +144,10 @@ def _records(content: Content) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line it begins on, the names first; blank lines are none."""
     text = content.text.lstrip("\n")
     skipped = content.text.count("\n") - text.count("\n")
-    separator = separator_of(text.split("\n", 1)[0])
+    first, _, rest = text.partition("\n")
+    if told := _TOLD.fullmatch(first):
+        text, skipped = rest, skipped + 1
+    separator = told["separator"] if told else separator_of(first)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     names: Sequence[Any] | None = None
     while True:

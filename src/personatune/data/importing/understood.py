@@ -40,6 +40,8 @@ class Wish:
     """Longer conversations are cut into pieces of so many exchanges."""
     limit: int | None = None
     """No more conversations than these."""
+    folder_name: str | None = None
+    """What the persona will be called that is made of this, when nothing in the file says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -221,4 +221,63 @@ CASES = {
     "script in Chinese": Case(
         "我： 你好\n猫： 喵。\n".encode(), "script", [("你好", "喵。")], wish=Wish(character="猫")
     ),
+    "script with stage directions beside names and a narrator": Case(
+        b"ODO (gruff): Who?\nNEL: Me: Nel.\nI said (once): Nel.\nODO [chewing, with his back to the door]: Mm.\n"
+        b"NARRATOR: It rains.\nAnd rains.\nNEL: See?\nODO: I see.\n",
+        "script",
+        [("Me: Nel.\nI said (once): Nel.", "Mm.", "See?", "I see.")],
+        remark="2 stage directions beside a name left out 1 speech of a narrator left out",
+        wish=Wish(persona_name="Odo"),
+    ),
+    "script whose character narrates": Case(
+        b"You: a\nNarrator (softly): b\n", "script", [("a", "b")], wish=Wish(persona_name="Narrator")
+    ),
+    "record of a messenger": Case(
+        b"12/03/24, 10:14 - Messages are encrypted.\n12/03/24, 10:15 - Nel: Up?\n"
+        b"12/03/24, 10:16 - Odo: No.\nNot at 5:30.\n",
+        "script",
+        [("Up?", "No.\nNot at 5:30.")],
+        remark="1 line with a time and without a speaker left out",
+        wish=Wish(folder_name="Odo"),
+    ),
+    "record of a chat room": Case(
+        b"[10:15] <Nel> hi\n[10:16] <Odo> no\n[10:17:30] * Nel sighs\n",
+        "script",
+        [("hi", "no")],
+        wish=Wish(character="Odo"),
+    ),
+    "script that only talks of times": Case(
+        b"You: When?\nOdo: At\n10:15 sharp, or 11:20: choose.\n",
+        "script",
+        [("When?", "At\n10:15 sharp, or 11:20: choose.")],
+    ),
+    "table with questions for names": Case(
+        'Was war?;1. Antwort\n"Wo; dort?";"Im ""Turm"""\n'.encode("utf-8-sig"),
+        "csv",
+        [("Wo; dort?", 'Im "Turm"')],
+        wish=Wish(user="Was war?", character="1. Antwort"),
+    ),
+    "table of Excel that says its separator": Case(b"sep=;\nuser;reply\na, b;c\nd\n", "csv", [("a, b", "c")], [4]),
+    "messages with both roles swapped": Case(
+        lines(chat(("assistant", ASK), ("user", TELL))), "messages", ONE, wish=Wish(user="assistant", character="user")
+    ),
+    "sharegpt of two names that are given": Case(
+        lines(share(ASK, TELL, names=("Nel", "Odo"))), "sharegpt", ONE, wish=Wish(user="Nel", character="Odo")
+    ),
+    "messages with tools and weights": Case(
+        lines(
+            {
+                "messages": [
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": None, "tool_calls": [{}]},
+                ]
+            },
+            chat(("user", "a"), ("tool", "b")),
+            {"messages": [{"role": "user", "content": ASK}, {"role": "assistant", "content": TELL, "weight": 0}]},
+        ),
+        "messages",
+        ONE,
+        [1, 2],
+        remark="1 reply with the weight 0",
+    ),
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from import_files import CASES, Case
 
 from personatune.conversation import Conversation
 from personatune.data.doctor import unsound
-from personatune.data.importing.content import Content
+from personatune.data.importing.content import Content, content_of_file
 from personatune.data.importing.reading import FORMATS, understand
 from personatune.data.importing.understood import Wish
 from personatune.errors import DataError, PersonatuneError, UsageError
@@ -66,7 +68,9 @@ def test_a_wrong_format_is_an_error_or_skips_but_no_crash(case: Case, name: str)
         (b'{"a": [1, 2', "file:1"),
         (b'{\n "spec": "chara_card_v2",\n "data": {\n  "name": "a" "b"\n }\n}\n', "file:4"),
         (b"[1, 2, 3]\n", "not an object"),
+        (b'{"spec": "chara_card_v2", "data": null}\n', "chara_card_v2"),
         (b"PK\x03\x04rest", "zip"),
+        (b"PK\x03\x04 card.json and assets", "unzip -p file card.json"),
         (b"\x1f\x8brest", "gzip"),
         (b"PAR1 nothing", "Parquet"),
         (b"\xff\xd8\xff\xe0", "JPEG"),
@@ -93,6 +97,22 @@ def test_what_cannot_be_read_is_one_clear_error(raw: bytes, named: str):
 
     assert named in str(caught.value)
     assert caught.value.fix and (caught.value.where or "").startswith("file")
+
+
+def test_a_folder_names_the_file_in_it(tmp_path: Path):
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    (tmp_path / "set" / "dataset_info.json").write_text("{}", "utf-8")
+    with pytest.raises(DataError) as caught:
+        content_of_file(tmp_path / "set")
+    assert caught.value.fix == "name one file in it"
+    (tmp_path / "set" / "data.arrow").write_bytes(b"ARROW1")
+    with pytest.raises(DataError) as caught:
+        content_of_file(tmp_path / "set")
+    assert "to_parquet" in str(caught.value.fix)
+    (tmp_path / "set" / "data" / "train-0.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError) as caught:
+        content_of_file(tmp_path / "set")
+    assert str(tmp_path / "set" / "data" / "train-0.parquet") in str(caught.value.fix)
 
 
 def test_unclear_columns_are_asked_for_by_name():
