@@ -1,7 +1,7 @@
 """Long and large use: many conversations, a store of many runs and samples, and flat memory; sizes are parameters.
 
 `make soak` takes the full sizes and prints one JSON object a part. `--conversations`, `--runs`, `--samples`,
-`--rounds` make them smaller.
+`--rounds`, `--browsers` and `--minutes` make them smaller; `--only` takes some parts.
 """
 
 from __future__ import annotations
@@ -127,19 +127,53 @@ def talk(rounds: int, place: Path) -> dict[str, Any]:
     return said | {"mb_after_a_quarter": marks[0], "mb_at_the_end": marks[-1]}
 
 
+def pages(runs: int, samples: int, place: Path) -> dict[str, Any]:
+    """Every page of a studio, and `runs` from the shell, on a persona of so many runs and replies."""
+    from large_persona import build
+    from pages_timed import pages_timed
+
+    return pages_timed(build(place / "keeper", runs, samples), place / "pages.txt") | {"runs": runs, "samples": samples}
+
+
+def browsers(count: int, votes: int, place: Path) -> dict[str, Any]:
+    """So many browsers that judge at once: every confirmed vote is kept once."""
+    from many_browsers import Crowd, many_browsers
+
+    return many_browsers(Crowd(count, votes), place / "browsers")
+
+
+def hours(given: argparse.Namespace, place: Path) -> dict[str, Any]:
+    """Chat and sweep for so many minutes: memory, open files, threads and temporary files must stay flat."""
+    from long_use import Long, long_use
+
+    if not given.minutes:
+        return {"part": "long use", "minutes": 0}
+    wanted = Long(given.persona, given.minutes * 60, every=given.every, log=given.log)
+    return long_use(wanted, given.log.with_suffix("") if given.log else place / "hours")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--conversations", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=20_000)
-    parser.add_argument("--only", nargs="*", default=("conversations", "store", "talk"))
+    parser.add_argument("--browsers", type=int, default=50)
+    parser.add_argument("--votes", type=int, default=20, help="votes that each browser gives")
+    parser.add_argument("--minutes", type=float, default=0, help="how long to chat and sweep with a real model")
+    parser.add_argument("--every", type=float, default=60, help="seconds between two looks at memory meanwhile")
+    parser.add_argument("--persona", default="keeper@base", help="with whom: FOLDER@RUN")
+    parser.add_argument("--log", type=Path, help="where each look is written, a JSON object a line")
+    parser.add_argument("--only", nargs="*", default=("conversations", "store", "pages", "talk", "browsers", "hours"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parts: dict[str, Callable[[Path], dict[str, Any]]] = {
             "conversations": lambda place: conversations(given.conversations, place),
             "store": lambda place: store(given.runs, given.samples, place),
             "talk": lambda place: talk(given.rounds, place),
+            "pages": lambda place: pages(given.runs, given.samples, place),
+            "browsers": lambda place: browsers(given.browsers, given.votes, place),
+            "hours": lambda place: hours(given, place),
         }
         for name in given.only:
             print(json.dumps(parts[name](Path(folder))), flush=True)

@@ -103,19 +103,32 @@ def flush_names(folder: Path) -> None:
 
 def read_toml(path: Path, refused: type[PersonatuneError]) -> dict[str, Any]:
     """The keys of a TOML file. Raises `refused` naming the line of bad TOML, `ResourceError` when it cannot be read."""
+    text = ""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except OSError as error:
         raise from_os_error(error, f"reading {path.name}") from error
     except UnicodeDecodeError as error:
         raise refused(f"{path.name} is not UTF-8 text", where=path, fix="save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        found = re.search(r"at line (\d+)", str(error))
+    except (ValueError, RecursionError) as error:
+        reason, line = bad_toml(text, error)
         raise refused(
-            f"{path.name} is not valid TOML: {error}",
-            where=f"{path}:{found[1]}" if found else path,
-            fix="correct that line" if found else "look for a text or a list that is not closed",
+            f"{path.name} is not valid TOML: {reason}",
+            where=f"{path}:{line}" if line else path,
+            fix="correct that line" if line else "look for a text or a list that is not closed",
         ) from error
+
+
+def bad_toml(text: str, error: Exception) -> tuple[str, int | None]:
+    """Why a text could not be read as TOML, and its line where that is known."""
+    if isinstance(error, RecursionError):
+        return "lists or tables in it are nested too deeply", None
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        found = re.search(r"[0-9_]{4000}", text)
+        return "a number in it has thousands of digits", text.count("\n", 0, found.start()) + 1 if found else None
+    found = re.search(r"at line (\d+)", str(error))
+    return str(error), int(found[1]) if found else None
 
 
 def sha256_of(path: Path) -> str:

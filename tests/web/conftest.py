@@ -83,13 +83,16 @@ StartStudio = Callable[..., StudioProcess]
 
 
 @pytest.fixture
-def start_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStudio]:
-    """Starts studios, and ends them with the test."""
+def start_studio(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[StartStudio]:
+    """Starts studios, lets the test's browser profile in, and ends them with the test."""
     started: list[StudioProcess] = []
 
     def start(folder: Path, slower: float = 0.0) -> StudioProcess:
         started.append(StudioProcess(folder, tmp_path_factory.mktemp("home"), slower))
-        return started[-1].start()
+        studio = started[-1].start()
+        if "context" in request.fixturenames:
+            studio.let_in(request.getfixturevalue("context"))
+        return studio
 
     yield start
     for studio in started:

@@ -8,6 +8,7 @@ PAGES = {
     "persona": "/p/pip",
     "data": "/p/pip/data",
     "data-search": "/p/pip/data?q=bun",
+    "drafts": "/p/pip/data/drafts",
     "train": "/p/pip/train",
     "chat-new": "/p/pip/chat/new",
     "chat-two": "/p/pip/chat/new?first=r2&second=base",

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from playwright.sync_api import BrowserContext
+
 HERE = Path(__file__).parent
 
 
@@ -24,6 +26,8 @@ class StudioProcess:
     slower: float = 0.0
     port: int = 0
     process: subprocess.Popen[str] | None = None
+    entrance: str = ""
+    """The address that it printed."""
     told: list[str] = field(default_factory=list)
     """What it wrote to stderr."""
 
@@ -46,7 +50,16 @@ class StudioProcess:
         line = self.process.stdout.readline()
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         assert line.startswith("http://"), f"the studio did not start: {self._ended()}"
+        self.entrance = line.strip()
         return self
+
+    def let_in(self, context: BrowserContext) -> BrowserContext:
+        """The browser profile, after the printed address was opened in it."""
+        page = context.new_page()
+        page.goto(self.entrance)
+        page.wait_for_url(lambda url: "/enter?" not in url)
+        page.close()
+        return context
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -29,7 +29,7 @@ def test_no_vote_is_lost_or_doubled_when_the_studio_is_killed(
     pip = Persona.open(filled / "pip")
     before = len(standing_votes(pip))
     studio = start_studio(filled)
-    seats = {name: sit_down(browser, studio.url, name) for name in ("Cleo", "Dan")}
+    seats = {name: sit_down(browser, studio, name) for name in ("Cleo", "Dan")}
     confirmed: dict[str, list[str]] = {name: [] for name in seats}
     for turn in range(6):
         for name, page in seats.items():
@@ -41,6 +41,8 @@ def test_no_vote_is_lost_or_doubled_when_the_studio_is_killed(
                 page.wait_for_timeout(0 if turn == 2 else 30)
                 studio.kill()
                 studio.start()
+                for open_page in seats.values():
+                    studio.let_in(open_page.context)
                 if not moved_on(page, key):
                     again(page, studio.url, key)
             else:
@@ -56,11 +58,11 @@ def test_no_vote_is_lost_or_doubled_when_the_studio_is_killed(
         page.context.close()
 
 
-def sit_down(browser: Browser, url: str, judge: str) -> Page:
+def sit_down(browser: Browser, studio: StudioProcess, judge: str) -> Page:
     """Open the judging that is open, in a browser profile of one's own."""
-    page = browser.new_context().new_page()
+    page = studio.let_in(browser.new_context()).new_page()
     page.set_default_timeout(15_000)
-    page.goto(f"{url}/p/pip/judge")
+    page.goto(f"{studio.url}/p/pip/judge")
     page.get_by_label("Who judges").first.fill(judge)
     page.get_by_role("button", name="Go on judging").first.click()
     pair(page)
@@ -100,7 +102,7 @@ def overheard(
     """A judging of r1 and r2 to 26 votes, in which r1 needs far longer; everything that went over the wire."""
     filled = Path(shutil.copytree(filled_once, tmp_path_factory.mktemp("overheard") / "workspace"))
     studio = StudioProcess(filled, tmp_path_factory.mktemp("home"), 0.05).start()
-    page = browser.new_context().new_page()
+    page = studio.let_in(browser.new_context()).new_page()
     page.set_default_timeout(20_000)
     wire: list[Response] = []
     page.goto(f"{studio.url}/p/pip/judge")

@@ -32,7 +32,9 @@ def test_a_page_suits_everybody_everywhere(name: str, looked_at: StudioProcess, 
     """At a desk and on a phone, light and dark: no error, no foreign request, no shift, no overflow, nothing grave."""
     wrong: list[str] = []
     for width, (across, down) in WIDTHS.items():
-        context = browser.new_context(viewport={"width": across, "height": down}, color_scheme="light")
+        context = looked_at.let_in(
+            browser.new_context(viewport={"width": across, "height": down}, color_scheme="light")
+        )
         context.add_init_script(WATCH)
         watched = Watched(context.new_page())
         page = watched.open(looked_at.url + PAGES[name])
@@ -51,7 +53,7 @@ def test_a_page_suits_everybody_everywhere(name: str, looked_at: StudioProcess, 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_theme_can_be_changed_and_stays(scheme: str, looked_at: StudioProcess, browser: Browser):
-    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+    context = looked_at.let_in(browser.new_context(color_scheme=scheme))  # type: ignore[arg-type]
     page = context.new_page()
     ground = "() => getComputedStyle(document.documentElement).backgroundColor"
     page.goto(f"{looked_at.url}/p/pip")
@@ -67,6 +69,7 @@ def test_the_theme_can_be_changed_and_stays(scheme: str, looked_at: StudioProces
 
 def test_every_link_of_every_page_leads_somewhere(looked_at: StudioProcess, watched: Watched):
     seen: dict[str, str] = {}
+    looked_at.let_in(watched.page.context)
     for place in PAGES.values():
         page = watched.open(looked_at.url + place)
         for link in page.eval_on_selector_all("a[href]", "links => links.map((one) => one.href)"):
@@ -106,7 +109,7 @@ CHARTS = {"train": 1, "data": 1, "sweep-one": 1, "run": 1, "judge-result": 4}
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_no_word_of_a_chart_is_cut_off_on_a_phone(name: str, looked_at: StudioProcess, browser: Browser):
-    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context = looked_at.let_in(browser.new_context(viewport={"width": 390, "height": 844}))
     page = Watched(context.new_page()).open(looked_at.url + PAGES[name])
 
     assert page.locator("figure[data-chart] svg").count() == CHARTS[name]
@@ -118,8 +121,9 @@ def test_no_word_of_a_chart_is_cut_off_on_a_phone(name: str, looked_at: StudioPr
 def test_a_card_for_a_new_persona_has_no_hole(width: str, start_studio: StartStudio, tmp_path: Path, browser: Browser):
     (tmp_path / "nobody").mkdir()
     across, down = WIDTHS[width]
-    context = browser.new_context(viewport={"width": across, "height": down})
-    page = Watched(context.new_page()).open(start_studio(tmp_path / "nobody").url)
+    studio = start_studio(tmp_path / "nobody")
+    context = studio.let_in(browser.new_context(viewport={"width": across, "height": down}))
+    page = Watched(context.new_page()).open(studio.url)
     gap = page.evaluate(
         """() => document.querySelector('#new-name').closest('.field').getBoundingClientRect().top
                  - document.querySelector('.new-persona h3').getBoundingClientRect().bottom"""

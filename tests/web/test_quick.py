@@ -38,8 +38,7 @@ def test_the_first_page_is_there_within_two_seconds_of_the_command(
         started = time.monotonic()
         process = begun(command, tmp_path, filled)
         assert process.stdout is not None
-        process.stdout.readline()
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(process.stdout.readline().split()[1])
         page.get_by_role("heading", name="Personas", exact=True).wait_for()
         took.append(time.monotonic() - started)
         page.goto("about:blank")

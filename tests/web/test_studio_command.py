@@ -29,16 +29,18 @@ TRAIN = {"device": "cpu", "dtype": "fp32", "lora_rank": "2", "probes": "1"}
 class Running:
     """A studio in a process of its own, and a browser without a screen."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, browser: str | None = None) -> None:
         self.began = time.monotonic()
+        words = (*words, "--no-browser") if browser is None else words
         self.process = subprocess.Popen(
-            [*COMMAND, "studio", *words, "--no-browser"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=os.environ, start_new_session=True,
+            [*COMMAND, "studio", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=os.environ | {"BROWSER": browser or ""}, start_new_session=True,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
-        self.url, self.first = re.match(r"studio: (http://127\.0\.0\.1:\d+)(\S+)", self.line).groups()  # type: ignore[union-attr]
+        self.url, entrance = re.match(r"studio: (http://127\.0\.0\.1:\d+)(\S+)", self.line).groups()  # type: ignore[union-attr]
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+        self.first = re.search(r'url=([^"]+)"', self.client.get(entrance).text)[1]  # type: ignore[index]
         self.page = self.client.get(self.first)
         self.seconds = time.monotonic() - self.began
 
@@ -56,8 +58,8 @@ class Running:
 
 
 @contextmanager
-def studio(folder: Path, *words: str) -> Iterator[Running]:
-    running = Running(folder, *words)
+def studio(folder: Path, *words: str, browser: str | None = None) -> Iterator[Running]:
+    running = Running(folder, *words, browser=browser)
     try:
         yield running
     finally:
@@ -98,6 +100,24 @@ def slowness() -> float:
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import pydantic, pydantic.main"], check=True)
     return max(1.0, (time.monotonic() - began) / 0.2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a browser that is a shell script")
+def test_the_browser_it_opens_is_let_in_and_whoever_reads_how_it_was_started_is_not(
+    dot: Path, home: Path, tmp_path: Path
+) -> None:
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.chmod(0o755)
+    with studio(dot.parent, browser=str(browser)) as running:
+        until(opened.exists)
+        address = opened.read_text()
+        assert address.startswith(f"{running.url}/enter?")
+        with httpx.Client(trust_env=False) as own, httpx.Client(trust_env=False) as other:
+            assert own.get(address).status_code == 200
+            assert own.get(running.url).status_code == 200
+            assert other.get(address).status_code == 403
+            assert other.get(running.url).status_code == 403
 
 
 @pytest.mark.alone
@@ -190,7 +210,8 @@ def test_a_training_outlives_the_studio_that_started_it(dot: Path, home: Path, t
     size = metrics.stat().st_size
     until(lambda: metrics.stat().st_size > size)
     with studio(dot.parent, "dot") as second:
-        assert second.token == token  # a page that was left open goes on
+        left_open = second.client.post("/new", data={"name": "x"}, headers={"X-Personatune-Token": token})
+        assert left_open.headers["x-personatune-token"] == second.token != token  # so that such a page goes on
         assert shown.search(second.client.get("/p/dot/train").text)
         running, waiting = JobQueue().jobs()
         assert (running.state, waiting.state) == ("running", "waiting")

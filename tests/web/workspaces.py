@@ -14,6 +14,8 @@ from scripted_pip import is_loud, open_scripted
 
 from personatune import cli as command_line
 from personatune import persona as personas
+from personatune.conversation import Conversation, Message
+from personatune.data import drafts
 from personatune.judging.beginning import open_judging
 from personatune.judging.measured import mechanical
 from personatune.judging.plan import JudgingOptions
@@ -74,7 +76,7 @@ def scripted_contestants() -> Iterator[None]:
 
 
 def fill(folder: Path, model: Path) -> Persona:
-    """Pip as after some days of work: runs r1 and r2, sweep w1, comparison e1, judging j1 closed and j2 open."""
+    """Pip as after some days of work: runs r1 and r2, sweep w1, comparison e1, judging j1 closed, j2 open, drafts."""
     pip = make_pip(folder / "pip", model)
     command(folder, "train", "pip")
     command(folder, "train", "pip", "--epochs", "2", "--from", "r1")
@@ -84,7 +86,25 @@ def fill(folder: Path, model: Path) -> Persona:
         command(folder, "compare", "pip@base", "pip@r1", "pip@r2", "--prompts", "6", "--samples", "1")
     judged(pip, ["r1", "r2"], ("Ada", "Ben"), votes=32).close()
     judged(pip, ["r2", "prompted"], ("Ada",), votes=7)
+    draft(pip)
     return pip
+
+
+def draft(persona: Persona) -> None:
+    """Three drafts as a model on a server leaves them: two to be decided about, one set aside."""
+    proposed = [
+        ("the dentist", "I have to go to the dentist tomorrow.",
+         "A tooth man? Mine only ever wobbled out in an acorn. Take him one, he'll go easier on you!", ""),
+        ("a lost sock", "I can't find my other sock.",
+         "The hedge keeps odd ones for nests. I'd look where it is warm and nobody has swept.", ""),
+        ("the dentist", "Does it hurt?", "As an AI, I cannot feel pain.", "it speaks as an assistant"),
+    ]  # fmt: skip
+    for number, (topic, asked, said, aside) in enumerate(proposed, start=1):
+        messages = (Message(role="user", content=asked), Message(role="assistant", content=said))
+        mark = {"model": "gemma-3-4b-it", "endpoint": "127.0.0.1:8080", "topic": topic,
+                "when": f"2026-01-0{number}T09:00:00+00:00", "draft": f"d{number}"}  # fmt: skip
+        row = drafts.marked(Conversation(messages=messages), mark)
+        drafts.append(persona.folder, drafts.Draft(f"d{number}", row, f"seen-1.{number}", aside))
 
 
 def judged(persona: Persona, contestants: Sequence[str], judges: Sequence[str], votes: int) -> Session:

@@ -177,7 +177,7 @@ def _keep(persona: Persona, names: list[str], evaluation: Evaluation, wish: Wish
     runs = [name for name in names if is_run(name)]
     made = {name: manifest.read(persona.runs_folder / name) for name in runs}
     with open_store(persona) as store:
-        known = {run.name for run in store.runs()}
+        known = set(store.run_names())
         identifier = store.add_evaluation(
             EvaluationRecord(
                 suite=files.sha256_of(Path(suite.path)) if suite.path else files.content_hash(suite.model_dump_json()),

@@ -13,33 +13,46 @@ from personatune.store.of_persona import open_store
 from personatune.store.records import RunRecord
 
 app = App(name="personatune runs", help="What was trained, from what, and what differs.", version_flags=[])
+_PAGE = 50
+"""Runs listed at once."""
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 
 @app.default
 @app.command(name="list")
-def list_runs(persona: str = ".", /, *, json_: Json = False) -> None:
-    """List a persona's runs.
+def list_runs(persona: str = ".", /, *, page: int = 1, json_: Json = False) -> None:
+    """List a persona's runs, the newest fifty; --page 2 has those before them.
 
     Parameters
     ----------
     persona
         A persona folder; left out, the folder we are in.
+    page
+        Which fifty runs, the newest first.
     json_
-        Print a JSON array of the runs' manifests.
+        Print a JSON array of the manifests of all runs.
     """
     from personatune.cli.references import open_persona
     from personatune.terminal.run_tables import runs_table
 
     who = open_persona(persona)
+    if not 1 <= page <= 10**6:
+        raise UsageError(f"there is no page {page}", fix="--page 1 has the newest runs")
     with open_store(who) as store:
-        runs = store.runs()
-    if json_:
-        print_json([run.manifest for run in runs])
-    elif not runs:
+        if json_:
+            print_json([run.manifest for run in store.runs()])
+            return
+        count = len(store.run_names())
+        runs = store.runs(latest=_PAGE, but=(page - 1) * _PAGE)
+    if not count:
         out().print(f"{who.name} has no runs yet\n  next: personatune train {who.folder}", markup=False)
-    else:
-        out().print(runs_table(runs))
+        return
+    if not runs:
+        raise UsageError(f"{who.name} has {count} runs: there is no page {page}", fix="--page 1 has the newest runs")
+    out().print(runs_table(runs))
+    if count > _PAGE:
+        older = f"; older ones: personatune runs {persona} --page {page + 1}" if page * _PAGE < count else ""
+        out().print(f"{len(runs)} of {count:,} runs{older}", markup=False)
 
 
 @app.command

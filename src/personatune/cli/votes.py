@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from personatune.persona import Persona
+
+_ADDRESS = re.compile(r"remote:[^\s#,]+(?P<model>#[^\s,:]*(?::[^\s,:]+)?)?")
 
 
 def votes_on(persona: Persona, run: str) -> tuple[str, ...]:
@@ -28,5 +32,12 @@ def votes_on(persona: Persona, run: str) -> tuple[str, ...]:
                 counts = (
                     f"{judge.decisive} votes that prefer one, {judge.ties} that cannot tell, {judge.broken} both broken"
                 )
-                said.append(f"{judging.closed.date().isoformat()}, {who}{judge.sentence}{between} ({counts}.)")
+                against = ", ".join(other for other in judging.contestants if other != name)
+                text = f"{who}against {against}: {judge.sentence}{between} ({counts}.)"
+                said.append(f"{judging.closed.date().isoformat()}, {without_addresses(text)}")
     return tuple(said)
+
+
+def without_addresses(text: str) -> str:
+    """The text without the addresses of servers in names of contestants: whoever reads a card need not know them."""
+    return _ADDRESS.sub(lambda found: f"remote{found['model'] or ''}", text)

@@ -95,7 +95,7 @@ def _make(session: Session, making: Making, block: range) -> None:
     done = 2 * len(pairs) - len(missing)
     making.on_progress(Progress(done, 2 * len(pairs)))
     mechanical = [signal for signal in making.signals if signal.kind == "mechanical"]
-    runs = {run.name for run in store.runs()}
+    runs = set(store.run_names())
 
     def keep(reply: ReplyRecord, sample: SampleRecord, faults: tuple[str, ...]) -> None:
         nonlocal done

@@ -32,6 +32,7 @@ _TABLES = {  # in an order in which parents come first: a line's key, its table,
     "votes": ("judging_votes", ("id",)),
     "reasons": ("judging_reasons", ("number",)),
 }
+_TAIL = 256
 _COUNTERS = {"judgings": "judging", "samples": "sample", "votes": "vote"}
 
 Row = dict[str, Any]
@@ -43,6 +44,8 @@ class Noted:
 
     offset: int = 0
     """Bytes that were read."""
+    tail: bytes = b""
+    """The last of them: another file has others there."""
     vote: int = 0
     """The highest number of a vote."""
     reason: int = 0
@@ -65,33 +68,60 @@ def keep(store: Store) -> None:
     """
     if store.read_only or not store.on_disk:
         return
+    with store.alone(), contextlib.suppress(OSError, PersonatuneError):
+        if not _noted(store):
+            restore(store)
+            _noted(store)
+
+
+def _noted(store: Store) -> bool:
+    """Write what the ledger lacks; False when the store knows less than the ledger, and nothing was written.
+
+    Whoever writes the store is alone with it, so two who vote at the same moment cannot both find the same line
+    missing. What was read of the ledger is remembered for the whole process: it grows with every vote.
+    """
     path = store.ledger_file
-    with store.alone():
-        noted = store.noted
+    with store.writing("keeping the votes twice"):
+        noted = _known(path)
+        _read_on(path, noted)
+        if noted.vote > _highest(store, "judging_votes"):
+            return False
+        lines = list(_missing(store, noted))
+        for line in lines:
+            files.append_line(path, json.dumps(line, ensure_ascii=False), flushed=line is lines[-1])
+        _read_on(path, noted)
+    return True
+
+
+_read: dict[Path, Noted] = {}
+"""What this process has read of each ledger."""
+
+
+def _known(path: Path) -> Noted:
+    """What is known of a ledger; nothing of one that was replaced or cut off since."""
+    noted = _read.setdefault(path, Noted())
+    if noted.offset:
         try:
-            if path.exists() and path.stat().st_size < noted.offset:
-                noted = store.noted = Noted()
-            _read_on(path, noted)
-            if noted.vote > _highest(store, "judging_votes"):
-                restore(store)
-            lines = list(_missing(store, noted))
-            for line in lines:
-                files.append_line(path, json.dumps(line, ensure_ascii=False), flushed=line is lines[-1])
-            _read_on(path, noted)
-        except (OSError, PersonatuneError):
-            return
+            with path.open("rb") as file:
+                file.seek(noted.offset - len(noted.tail))
+                if file.read(len(noted.tail)) == noted.tail:
+                    return noted
+        except FileNotFoundError:
+            pass
+        noted = _read[path] = Noted()
+    return noted
 
 
 def behind(store: Store) -> tuple[int, int]:
     """(votes that the ledger has and the store has not, votes that the store has and the ledger has not)."""
     known = {str(row[0]) for row in store.query("SELECT id FROM judging_votes")}
-    noted = {str(row["id"]) for line in lines_of(store.ledger_file) for row in _rows(line, "votes")}
+    noted = {str(row.get("id")) for line in lines_of(store.ledger_file) for row in _rows(line, "votes")}
     return len(noted - known), len(known - noted)
 
 
 def complete(store: Store) -> None:
     """Write every vote of the store that the ledger lacks, wherever in the order it stands."""
-    noted = {str(row["id"]) for line in lines_of(store.ledger_file) for row in _rows(line, "votes")}
+    noted = {str(row.get("id")) for line in lines_of(store.ledger_file) for row in _rows(line, "votes")}
     for row in store.query("SELECT * FROM judging_votes ORDER BY number"):
         if str(row["id"]) not in noted:
             line = {"votes": [dict(row)], **_about(_finder(store), dict(row))}
@@ -112,7 +142,8 @@ def restore(store: Store) -> int:
         for line in lines_of(store.ledger_file):
             for key, (table, names) in _TABLES.items():
                 for row in _rows(line, key):
-                    _put(connection, table, names, _fitted(connection, key, row, taken, renamed))
+                    with _passed_over_if_damaged(connection):
+                        _put(connection, table, names, _fitted(connection, key, row, taken, renamed))
             for judging, at in _closed(line):
                 connection.execute("UPDATE judgings SET closed = ? WHERE id = ? AND closed IS NULL", (at, judging))
         for key, kind in _COUNTERS.items():
@@ -144,6 +175,18 @@ _TOGETHER = {("judging_votes", "judging_showings"), ("judging_votes", "judging_v
 """A vote without what it was on says nothing, though its columns may be open."""
 
 
+_DAMAGED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What a row of a damaged ledger raises. Not what the disk does: then nothing is written at all."""
+
+
 def lines_of(path: Path) -> Iterator[Row]:
     """The lines of a ledger; torn ones are passed over."""
     try:
@@ -170,12 +213,13 @@ def _read_on(path: Path, noted: Noted) -> None:
         text = file.read()
     text = text[: text.rfind(b"\n") + 1]
     for line in _parsed(text):
-        noted.vote = max([noted.vote, *(int(row["number"]) for row in _rows(line, "votes"))])
-        noted.reason = max([noted.reason, *(int(row["number"]) for row in _rows(line, "reasons"))])
+        noted.vote = max([noted.vote, *(_number(row) for row in _rows(line, "votes"))])
+        noted.reason = max([noted.reason, *(_number(row) for row in _rows(line, "reasons"))])
         if "pairs" in line and "votes" not in line:
-            noted.judgings.update(str(row["id"]) for row in _rows(line, "judgings"))
+            noted.judgings.update(str(row.get("id")) for row in _rows(line, "judgings"))
         noted.closed.update(judging for judging, _ in _closed(line))
     noted.offset += len(text)
+    noted.tail = (noted.tail + text)[-_TAIL:]
 
 
 def _missing(store: Store, noted: Noted) -> Iterator[Row]:
@@ -236,7 +280,10 @@ def _fitted(connection: sqlite3.Connection, key: str, row: Row, taken: set[str],
 
 def _put(connection: sqlite3.Connection, table: str, names: tuple[str, ...], row: Row) -> None:
     have = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
-    insert(connection, table, [{name: value for name, value in row.items() if name in have}], or_ignore=True)
+    row = {name: value for name, value in row.items() if name in have}
+    if not row.keys() >= set(names):
+        raise KeyError(f"a row of {table} without its name")
+    insert(connection, table, [row], or_ignore=True)
     where = " AND ".join(f"{name} = ?" for name in names)
     key = [row[name] for name in names]
     if table == "judging_pairs":  # its plan comes first, and says nothing of what became of it
@@ -261,7 +308,25 @@ def _rows(line: Row, key: str) -> list[Row]:
 
 def _closed(line: Row) -> Iterable[tuple[str, str]]:
     rows = line.get("closed")
-    return [(str(row[0]), str(row[1])) for row in rows] if isinstance(rows, list) else []
+    pairs = [row for row in rows if isinstance(row, list) and len(row) == 2] if isinstance(rows, list) else []
+    return [(row[0], row[1]) for row in pairs if isinstance(row[0], str) and isinstance(row[1], str)]
+
+
+def _number(row: Row) -> int:
+    number = row.get("number")
+    return number if isinstance(number, int) and 0 <= number < 1 << 62 else 0
+
+
+@contextlib.contextmanager
+def _passed_over_if_damaged(connection: sqlite3.Connection) -> Iterator[None]:
+    """A row that the store cannot take leaves nothing behind; it stays where it was."""
+    connection.execute("SAVEPOINT one_row")
+    try:
+        yield
+    except _DAMAGED:
+        connection.execute("ROLLBACK TO one_row")
+    finally:
+        connection.execute("RELEASE one_row")
 
 
 def _highest(store: Store, table: str, what: str = "max(number)") -> int:

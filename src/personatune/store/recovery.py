@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,19 +27,19 @@ class FoundRuns:
 
 def runs_in(folder: Path, known: set[str]) -> FoundRuns:
     """The runs in `folder` that are not `known`. Raises `OSError` when the folder cannot be listed."""
-    folders = [entry for entry in folder.glob("r*") if re.match(RUN_NAME, entry.name)]
-    folders.sort(key=lambda entry: int(entry.name[1:]))
+    entries = os.scandir(folder) if folder.is_dir() else ()  # names alone: every page asks, of a thousand runs perhaps
+    folders = [entry.name for entry in entries if re.match(RUN_NAME, entry.name)]
+    folders.sort(key=lambda name: int(name[1:]))
     runs: list[RunRecord] = []
     unreadable: list[tuple[Path, str]] = []
-    for entry in folders:
-        manifest = entry / "manifest.json"
-        if entry.name in known or not manifest.is_file():
+    for name in folders:
+        if name in known or not (manifest := folder / name / "manifest.json").is_file():
             continue
         try:
-            runs.append(_run_from(entry.name, manifest))
-        except (OSError, ValueError) as error:
+            runs.append(_run_from(name, manifest))
+        except (OSError, ValueError, RecursionError) as error:
             unreadable.append((manifest, str(error)))
-    return FoundRuns(tuple(runs), tuple(unreadable), int(folders[-1].name[1:]) if folders else 0)
+    return FoundRuns(tuple(runs), tuple(unreadable), int(folders[-1][1:]) if folders else 0)
 
 
 def dataset_of(run: RunRecord) -> DatasetVersion | None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from personatune.errors import RunError, StoreError, UsageError
 from personatune.files import content_hash
 from personatune.store import ledger
-from personatune.store.connection import damaged, open_database, told
+from personatune.store.connection import BUSY_SECONDS, damaged, open_database, told
 from personatune.store.records import (
     DatasetVersion,
     EvaluationRecord,
@@ -53,8 +53,6 @@ class Store:
         self._lock = threading.RLock()
         self.ledger_file = ledger.file_of(path)
         """Where its votes are kept once more."""
-        self.noted = ledger.Noted()
-        """What the ledger of votes is known to hold."""
 
     @property
     def on_disk(self) -> bool:
@@ -185,9 +183,16 @@ class Store:
             fix=f"choose one of: {', '.join(names)}" if names else "train one first",
         )
 
-    def runs(self) -> list[RunRecord]:
-        """Every run, oldest first."""
-        return self.records(RunRecord, self.query(f"{select(RunRecord, 'runs')} ORDER BY number"))
+    def runs(self, *, latest: int | None = None, but: int = 0) -> list[RunRecord]:
+        """Every run, oldest first; or the `latest` so many, the newest `but` of them left out."""
+        sql = f"{select(RunRecord, 'runs')} ORDER BY number DESC LIMIT ? OFFSET ?"
+        rows = self.query(sql, (-1 if latest is None else latest, but))
+        return self.records(RunRecord, reversed(rows))
+
+    def run_names(self, *, parent: str | None = None) -> list[str]:
+        """The name of every run, oldest first; or of those that went on from `parent`."""
+        sql = f"SELECT name FROM runs {'WHERE parent = ?' if parent else ''} ORDER BY number"
+        return [row[0] for row in self.query(sql, (parent,) if parent else ())]
 
     def recover(self, runs_folder: Path) -> FoundRuns:
         """Record again the runs that have a `manifest.json` in `runs_folder` and are not in the store.
@@ -292,7 +297,8 @@ class Store:
     @contextlib.contextmanager
     def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
         """A transaction: all of what the block does, or none of it. For the modules of the store."""
-        with self._lock, told(self.path, doing):
+        # Threads of one process queue here: in SQLite's own queue the unlucky sleep for seconds.
+        with self._lock, _turn(self.path), told(self.path, doing):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -318,6 +324,22 @@ class Store:
             ]
         except ValueError as error:
             raise damaged(self.path, error) from error
+
+
+_turns: dict[Path, Any] = {}
+"""Whose turn it is to write each file."""
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Wait for one's turn, but no longer than for another process: then SQLite says who keeps the file busy."""
+    lock = _turns.setdefault(path, threading.RLock())
+    has = lock.acquire(timeout=BUSY_SECONDS)
+    try:
+        yield
+    finally:
+        if has:
+            lock.release()
 
 
 def _unknown(kind: str, name: str) -> NoReturn:

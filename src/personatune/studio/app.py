@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from personatune import errors
 from personatune.studio.rendering import STATIC, page, part
-from personatune.studio.security import HEADERS, Gate, Guard, read_token
+from personatune.studio.security import HEADERS, Gate, Guard
 from personatune.studio.studio import Studio
 from personatune.studio.workspace import UnknownPersonaError
 
@@ -27,7 +27,7 @@ _STATUS = {errors.UsageError: 400, UnknownPersonaError: 404, errors.ResourceErro
 
 def create_app(studio: Studio, gate: Gate | None = None) -> FastAPI:
     """The studio as an ASGI application that answers to what `gate` lets through."""
-    gate = gate or Gate(DEFAULT_PORT, read_token())
+    gate = gate or Gate.for_start(DEFAULT_PORT)
     app = FastAPI(
         openapi_url=None,
         middleware=[Middleware(Guard, gate=gate)],

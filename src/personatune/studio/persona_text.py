@@ -104,7 +104,7 @@ def _with_text(text: str, name: str, value: str) -> list[str]:
         for end in range(start + 1, len(lines) + 1):
             try:
                 tomllib.loads("".join(lines[start:end]))
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 continue
             remark = re.search(r"\s+#[^\"']*$", lines[end - 1].rstrip("\n")) if end == start + 1 else None
             kept = assignment.rstrip("\n") + (remark[0] if remark else "") + "\n"
@@ -119,7 +119,7 @@ def _checked(candidates: list[str], keys: Mapping[str, Any], name: str, path: Pa
         try:
             if tomllib.loads(candidate) == keys:
                 return candidate
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             continue
     raise PersonaError(
         f"{name!r} stands in {path.name} in a way that this form cannot change without losing something",
@@ -131,9 +131,11 @@ def _checked(candidates: list[str], keys: Mapping[str, Any], name: str, path: Pa
 def _parsed(body: str, name: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(body)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise PersonaError(
-            f"[{name}]: {error}", where=path, fix='write one key a line, as in: epochs = 4, or: schedule = "cosine"'
+            f"[{name}]: {files.bad_toml(body, error)[0]}",
+            where=path,
+            fix='write one key a line, as in: epochs = 4, or: schedule = "cosine"',
         ) from error
 
 
@@ -151,7 +153,7 @@ def _outside(text: str, wanted: re.Pattern[str], start: int) -> re.Match[str] | 
     for found in wanted.finditer(text, start):
         try:
             tomllib.loads(text[: found.start()])
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             continue
         return found
     return None

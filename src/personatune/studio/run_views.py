@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from personatune.data.findings import counted
+from personatune.errors import RunError
 from personatune.jobs.worker import training_now
 from personatune.persona import Persona
 from personatune.store.records import RunRecord, flattened
@@ -59,12 +60,26 @@ class RunView:
         return (int(done), int(steps)) if done is not None and steps is not None else None
 
 
-def run_views(persona: Persona) -> list[RunView]:
-    """Every run, the newest first."""
+def run_views(persona: Persona, *, latest: int | None = None, but: int = 0) -> list[RunView]:
+    """Every run, the newest first; or the `latest` so many, the newest `but` of them left out."""
     with opened(persona) as store:
-        records = store.runs() if store else []
+        records = store.runs(latest=latest, but=but) if store else []
     training = training_now(persona.folder)
     return [_view(persona, record, training) for record in reversed(records)]
+
+
+def run_view(persona: Persona, name: str) -> RunView:
+    """One run. Raises `RunError` when there is none of this name."""
+    with opened(persona) as store:
+        if store is None:
+            raise RunError(f"{persona.name} has no run {name[:40]!r}", fix="train one first")
+        return _view(persona, store.run(name[:40]), training_now(persona.folder))
+
+
+def all_names(persona: Persona) -> list[str]:
+    """The name of every run, the newest first."""
+    with opened(persona) as store:
+        return store.run_names()[::-1] if store else []
 
 
 def _view(persona: Persona, record: RunRecord, training: list[str]) -> RunView:

@@ -1,26 +1,24 @@
-"""Who may ask: only pages of this studio, on this machine; and what a page of it may do in the browser."""
+"""Who may ask: only browsers that were let in, from pages of this studio; and what a page may do in the browser."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hmac
-import os
+import html
+import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import parse_qsl
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request, cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from personatune import settings
-from personatune.errors import from_os_error
-
+ENTER = "/enter"
 TOKEN_HEADER = "x-personatune-token"
 TOKEN_FIELD = "token"
 LARGEST_BODY = 32 << 20
@@ -53,6 +51,47 @@ class Gate:
     """The port that the studio listens on."""
     token: str
     """The secret that every change must bring along: only our own pages know it."""
+    key: str | None = None
+    """The secret of the printed address: whoever opens that is let in."""
+    session: str | None = None
+    """What the cookie of a browser that was let in holds; None lets in every program of this machine, as tests do."""
+    tickets: set[str] = field(default_factory=set, compare=False)
+    """Keys that open once."""
+
+    @classmethod
+    def for_start(cls, port: int) -> Gate:
+        """Secrets for one start of the studio; nothing of them is kept, so none is of use after its end."""
+        token, key, session = (secrets.token_urlsafe(32) for _ in range(3))
+        return cls(port, token, key, session)
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name: two studios of one browser share an address, but for the port."""
+        return f"personatune-{self.port}"
+
+    def entrance(self, first: str) -> str:
+        """The path, with the key, that lets a browser in and leads on to the page `first`."""
+        return _with_key(self.key or "", first)
+
+    def entrance_once(self, first: str) -> str:
+        """The same for one browser and no second: other users of the machine can read what a program is given."""
+        ticket = secrets.token_urlsafe(32)
+        self.tickets.add(ticket)
+        return _with_key(ticket, first)
+
+    def admits(self, headers: Headers) -> bool:
+        """Whether a browser is one that opened the printed address."""
+        if self.session is None:
+            return True
+        return _same(cookie_parser(headers.get("cookie", "")).get(self.cookie, ""), self.session)
+
+    def opens(self, key: str) -> bool:
+        """Whether this is the key of the printed address, or one that opens once and has not."""
+        ticket = next((one for one in self.tickets if _same(key, one)), None)
+        if ticket is not None:
+            self.tickets.remove(ticket)
+            return True
+        return self.key is not None and _same(key, self.key)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -74,7 +113,15 @@ class Gate:
 
     def knows(self, token: str) -> bool:
         """Whether this is the secret."""
-        return hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
+        return _same(token, self.token)
+
+
+def _with_key(key: str, first: str) -> str:
+    return f"{ENTER}?{urlencode({'key': key, 'to': first})}"
+
+
+def _same(said: str, secret: str) -> bool:
+    return hmac.compare_digest(said.encode("utf-8", "replace"), secret.encode())
 
 
 def _is_a_link(scope: Scope, headers: Headers) -> bool:
@@ -84,33 +131,6 @@ def _is_a_link(scope: Scope, headers: Headers) -> bool:
         and headers.get("sec-fetch-mode") == "navigate"
         and headers.get("sec-fetch-dest") == "document"
     )
-
-
-def read_token(folder: Path | None = None) -> str:
-    """The machine's secret, made once in a file that only this user can read.
-
-    It outlives the server, so that pages left open can go on when it is started again.
-    """
-    path = (folder or settings.cache_folder()) / "studio-token"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            kept = path.read_text("ascii", "replace").strip()
-            if len(kept) >= 32 and kept.isascii():
-                path.chmod(0o600)
-                return kept
-        staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-        if path.exists():  # damaged
-            staging.replace(path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(staging, path)  # fails when another studio was faster: its token counts
-            staging.unlink()
-        return path.read_text("ascii").strip()
-    except OSError as error:
-        raise from_os_error(error, "keeping the studio's token") from error
 
 
 class Guard:
@@ -136,9 +156,13 @@ class Guard:
         refuse = _Refusal(scope, receive, send_with_headers)
         if why := self._gate.refusal(scope):
             return await refuse(403, f"Refused: {why}. Open the address that `personatune studio` printed.")
+        headers = Headers(scope=scope)
+        if scope["path"] == ENTER and scope["method"] == "GET":
+            return await _entered(self._gate, scope)(scope, receive, send_with_headers)
+        if not self._gate.admits(headers):
+            return await _not_let_in(scope)(scope, receive, send_with_headers)
         if scope["method"] in ("GET", "HEAD"):
             return await self._app(scope, receive, send_with_headers)
-        headers = Headers(scope=scope)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         length = headers.get("content-length", "0")
         if kind not in _BODIES and not (kind == "" and length == "0"):
@@ -153,7 +177,11 @@ class Guard:
         if body is None:
             return await refuse(413, _TOO_LARGE)
         if not self._gate.knows(headers.get(TOKEN_HEADER) or await _token_field(scope, kind, body)):
-            return await refuse(403, "Refused: the page is older than this studio. Reload it, then do that again.")
+            # A page that was left open, in a browser that this studio has let in: it may learn the token, and does.
+            known = {TOKEN_HEADER: self._gate.token} if self._gate.session else {}
+            return await refuse(
+                403, "Refused: the page is older than this studio. Reload it, then do that again.", known
+            )
         return await self._app(scope, _replay([body], receive), send_with_headers)
 
 
@@ -166,8 +194,45 @@ class _Refusal:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._to = (scope, receive, send)
 
-    async def __call__(self, status: int, why: str) -> None:
-        await PlainTextResponse(why, status)(*self._to)
+    async def __call__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
+        await PlainTextResponse(why, status, headers)(*self._to)
+
+
+def _entered(gate: Gate, scope: Scope) -> Response:
+    """Let a browser in that brings the key, and lead it on to the page it wants.
+
+    The page leads on by itself: after a redirect of a link from elsewhere, browsers keep a strict cookie back.
+    """
+    asked = QueryParams(scope["query_string"])
+    if not gate.opens(asked.get("key", "")):
+        return PlainTextResponse("Refused: this is not the address that `personatune studio` printed last.", 403)
+    to = asked.get("to", "/")
+    if not re.fullmatch(r"/(?![/\\])[!-~]*", to):
+        to = "/"
+    response = HTMLResponse(_ONWARD.format(to=html.escape(to)), headers={"referrer-policy": "no-referrer"})
+    response.set_cookie(gate.cookie, gate.session or "", httponly=True, samesite="strict")
+    return response
+
+
+def _not_let_in(scope: Scope) -> Response:
+    why = (
+        "Refused: this browser has not been let in. Open the address that `personatune studio` printed when it was "
+        "started; it holds a key, and another one after every start."
+    )
+    if not _is_a_link(scope, Headers(scope=scope)):
+        return PlainTextResponse(why, 403)
+    # A link on a page of another site: the browser brings its cookie only when it is followed from here.
+    return HTMLResponse(_TRY_AGAIN.format(why=html.escape(why), to=html.escape(scope["path"])), 403)
+
+
+_ONWARD = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={to}">'
+    '<title>personatune</title><p><a href="{to}">Open the studio</a></p></html>'
+)
+_TRY_AGAIN = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>personatune</title><p>{why}</p>'
+    '<p>If this browser is the one that opened it: <a href="{to}">go on</a>.</p></html>'
+)
 
 
 async def _body(receive: Receive) -> bytes | None:

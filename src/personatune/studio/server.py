@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import threading
+import traceback
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from fastapi import FastAPI
 from personatune.errors import ResourceError, from_os_error
 from personatune.jobs.worker import Worker
 from personatune.studio.app import create_app
-from personatune.studio.security import Gate, read_token
+from personatune.studio.patience import PatientProtocol
+from personatune.studio.security import Gate
 from personatune.studio.studio import Studio
 
 HOST = "127.0.0.1"
@@ -45,15 +47,17 @@ def serve(studio: Studio, serving: Serving) -> None:
     """Serve until Ctrl-C. Raises `ResourceError` when no port is free."""
     listening = listen(serving.port, strict=serving.strict)
     port = listening.getsockname()[1]
-    app = create_app(studio, Gate(port, read_token()))
-    url = f"http://{HOST}:{port}{serving.first}"
+    gate = Gate.for_start(port)
+    app = create_app(studio, gate)
+    url = f"http://{HOST}:{port}{gate.entrance(serving.first)}"
     worker = Worker(studio.queue, personas=lambda: [one.folder for one in studio.workspace.personas()])
     worker.start()
 
     def ready() -> None:
         serving.say(url)
         if serving.browse:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+            own = f"http://{HOST}:{port}{gate.entrance_once(serving.first)}"
+            threading.Thread(target=webbrowser.open, args=(own,), daemon=True).start()
 
     try:
         _Server(app, ready, studio.forecasts.end).run(sockets=[listening])
@@ -88,7 +92,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=PatientProtocol,
                 loop="asyncio",
                 lifespan="off",
                 log_level="warning",
@@ -116,7 +120,13 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
-        """Whether a line is worth showing: that Ctrl-C cuts off what is being answered is not."""
+        """Whether a line is worth showing: that Ctrl-C cuts off what is being answered is not.
+
+        Of an error its kind and the way to it are shown, not its words: they may hold what somebody said.
+        """
+        if record.exc_info and record.exc_info[0] is not None:
+            lines = traceback.format_list(traceback.extract_tb(record.exc_info[2]))
+            record.exc_text = f"Traceback:\n{''.join(lines)}{record.exc_info[0].__name__}"
         if not self._stopping.is_set():
             return True
         error = record.exc_info[1] if record.exc_info else None

@@ -13,6 +13,7 @@ from personatune.data.doctor import unsound
 from personatune.data.findings import counted
 from personatune.data.load import load_lenient
 from personatune.errors import PersonatuneError
+from personatune.generation.contestants import run_names
 from personatune.jobs.worker import training_now
 from personatune.persona import Persona
 from personatune.store.records import RunRecord
@@ -102,23 +103,25 @@ def next_step(at: Standing) -> Step:
 def standing_of(persona: Persona) -> Standing:
     """Look at a persona's files and record; what is broken is said, not raised."""
     conversations, faulty, fault = _conversations(persona.train_file)
-    runs: list[RunRecord] = []
+    finished: list[str] = []
+    best: RunRecord | None = None
+    last: RunRecord | None = None
     chatted = swept = judged = False
     newest = ""
     try:
         with opened(persona) as store:
             if store:
-                runs = store.runs()
-                finished = [run for run in runs if (persona.runs_folder / run.name / "model").is_dir()]
-                newest = finished[-1].name if finished else ""
+                have = set(run_names(persona))
+                finished = [name for name in store.run_names() if name in have]
+                newest = finished[-1] if finished else ""
+                best = store.run(newest) if newest else None
+                last = next(iter(store.runs(latest=1)), None)
                 chatted = _any(store, "SELECT 1 FROM samples WHERE origin = 'chat' AND run = ? LIMIT 1", newest)
                 swept = _any(store, "SELECT 1 FROM sweeps WHERE run = ? LIMIT 1", newest)
                 judged = _judged(store)
     except PersonatuneError as error:
         fault = fault or error.what
-    finished = [run for run in runs if (persona.runs_folder / run.name / "model").is_dir()]
     training = training_now(persona.folder)
-    last = runs[-1] if runs else None
     return Standing(
         name=persona.name,
         conversations=conversations,
@@ -126,10 +129,10 @@ def standing_of(persona: Persona) -> Standing:
         fault=fault,
         runs=len(finished),
         newest=newest,
-        heldout=heldout_of(finished[-1]) if finished else None,
+        heldout=heldout_of(best) if best else None,
         training=training[-1] if training else "",
         paused=last.name if last and not training and last.status in ("training", "interrupted") else "",
-        changed=bool(finished) and _changed_since(persona.train_file, finished[-1].created),
+        changed=best is not None and _changed_since(persona.train_file, best.created),
         chatted=chatted,
         swept=swept,
         judged=judged,

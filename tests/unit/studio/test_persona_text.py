@@ -77,7 +77,10 @@ def test_a_table_that_is_not_there_is_added() -> None:
     assert tomllib.loads(after) == {"name": "x", "generation": {"top_k": 5}}
 
 
-@pytest.mark.parametrize("body", ["epochs", "[x]\ny=1\n[training]", '"""', "a = 1\na = 2"])
+@pytest.mark.parametrize(
+    "body",
+    ["epochs", "[x]\ny=1\n[training]", '"""', "a = 1\na = 2", "a = " + "9" * 5000, "a = " + "[" * 5000],
+)
 def test_a_table_that_cannot_be_is_refused(body: str) -> None:
     with pytest.raises(PersonaError):
         edited(FILE, {"training": body}, HERE)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from studio_address import TOKEN
+from studio_address import ADDRESS, TOKEN
 
 from personatune.persona import Persona
 from personatune.studio import security
-from personatune.studio.security import LARGEST_BODY, read_token
+from personatune.studio.app import create_app
+from personatune.studio.security import LARGEST_BODY, Gate
+from personatune.studio.studio import Studio
 
 PAGES = ["/", "/queue", "/queue/strip", "/p/robin", "/p/robin/train", "/p/robin/runs", "/static/studio.css"]
 
@@ -195,25 +197,120 @@ def test_no_persona_is_made_elsewhere(client: TestClient, folder: Path, name: st
     assert {path for path in folder.parent.rglob("*") if "jobs" not in path.parts} == before
 
 
-def test_the_token_is_made_once_and_is_this_user_s_alone(tmp_path: Path) -> None:
-    token = read_token(tmp_path)
-    path = tmp_path / "studio-token"
-
-    assert len(token) >= 32
-    assert read_token(tmp_path) == token
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.chmod(0o644)
-    read_token(tmp_path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+@pytest.fixture
+def guarded(studio: Studio) -> Iterator[tuple[TestClient, Gate]]:
+    """A studio as it is served, and a browser that has not opened the printed address."""
+    gate = Gate.for_start(7788)
+    with TestClient(create_app(studio, gate), base_url=ADDRESS, follow_redirects=False) as client:
+        yield client, gate
 
 
-def test_a_damaged_token_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "studio-token").write_bytes(b"\xff\n")
+@pytest.mark.parametrize("page", [*PAGES, "/p/robin/data", "/p/robin/chat/new", "/p/robin/judge"])
+@pytest.mark.parametrize("cookie", [None, "", "wrong", "ümlaut"])
+def test_another_user_of_this_machine_reads_nothing(
+    guarded: tuple[TestClient, Gate], robin: object, page: str, cookie: str | None
+) -> None:
+    client, gate = guarded
+    headers = {} if cookie is None else {"Cookie": f"{gate.cookie}={cookie}".encode()}
+    answer = client.get(page, headers=headers)  # type: ignore[arg-type]
 
-    token = read_token(tmp_path)
+    assert answer.status_code == 403
+    assert "robin" not in answer.text
+    assert not any(secret and secret in answer.text + str(answer.headers) for secret in _secrets(gate))
 
-    assert len(token) >= 32
-    assert read_token(tmp_path) == token
+
+def test_another_user_of_this_machine_changes_nothing_even_with_a_token(
+    guarded: tuple[TestClient, Gate], folder: Path
+) -> None:
+    client, gate = guarded
+    answer = client.post("/new", data={"name": "gull", "token": gate.token})
+
+    assert answer.status_code == 403
+    assert not any(secret and secret in str(answer.headers) for secret in _secrets(gate))
+    assert not (folder / "gull").exists()
+
+
+def test_who_opens_the_printed_address_is_let_in_by_a_cookie_that_no_script_and_no_other_site_can_use(
+    guarded: tuple[TestClient, Gate], robin: object
+) -> None:
+    client, gate = guarded
+    answer = client.get(gate.entrance("/p/robin?x=1&y=2"))
+    cookie = answer.headers["set-cookie"]
+
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert 'url=/p/robin?x=1&amp;y=2"' in answer.text
+    assert gate.key not in answer.text and gate.token not in answer.text
+    assert client.get("/p/robin").status_code == 200
+    assert client.post("/new", data={"name": "gull", "token": gate.token}).status_code == 303
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "/\\evil.example", "http://evil.example", "/a b", "", "javascript:x"])
+def test_the_way_in_leads_nowhere_else(guarded: tuple[TestClient, Gate], to: str) -> None:
+    client, gate = guarded
+
+    assert 'url=/"' in client.get(gate.entrance(to)).text
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "ümlaut"])
+def test_a_wrong_key_lets_nobody_in(guarded: tuple[TestClient, Gate], key: str) -> None:
+    client, _ = guarded
+    answer = client.get("/enter", params={"key": key})
+
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_foreign_host_cannot_use_the_key(guarded: tuple[TestClient, Gate]) -> None:
+    """DNS rebinding: the page's own origin is then the studio's address, under another name."""
+    client, gate = guarded
+    answer = client.get(gate.entrance("/"), headers={"Host": "evil.example:7788"})
+
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_what_the_browser_is_started_with_opens_once(guarded: tuple[TestClient, Gate]) -> None:
+    client, gate = guarded
+    address = gate.entrance_once("/")
+
+    assert client.get(address).status_code == 200
+    assert client.get("/").status_code == 200
+    client.cookies.clear()
+    assert client.get(address).status_code == 403
+    assert client.get(gate.entrance("/")).status_code == 200
+
+
+def test_nothing_of_one_start_opens_the_next(guarded: tuple[TestClient, Gate]) -> None:
+    _, gate = guarded
+    after = Gate.for_start(7788)
+
+    assert not set(_secrets(gate)) & set(_secrets(after))
+    assert len(set(_secrets(gate))) == 3
+    assert all(len(secret or "") >= 32 for secret in _secrets(gate))
+
+
+def test_a_page_that_was_left_open_learns_the_new_token(guarded: tuple[TestClient, Gate], folder: Path) -> None:
+    client, gate = guarded
+    client.get(gate.entrance("/"))
+    refused = client.post("/new", data={"name": "gull"}, headers={"X-Personatune-Token": "of the studio before"})
+
+    assert refused.status_code == 403
+    assert refused.headers["x-personatune-token"] == gate.token
+    assert not (folder / "gull").exists()
+
+
+def test_a_link_from_elsewhere_is_followed_from_here(guarded: tuple[TestClient, Gate]) -> None:
+    client, _ = guarded
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    answer = client.get("/p/robin/%22%3E%3Cscript%3E", headers=followed)
+
+    assert answer.status_code == 403
+    assert "<script>" not in answer.text
+    assert 'href="/p/robin/' in answer.text
+
+
+def _secrets(gate: Gate) -> tuple[str | None, ...]:
+    return gate.key, gate.session, gate.token
 
 
 def test_a_way_back_never_leads_elsewhere(client: TestClient, studio: object, robin: object) -> None:

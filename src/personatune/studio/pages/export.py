@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -39,6 +39,8 @@ TARGETS = {
 }
 """What a run can be packed for, and what that is."""
 _LIVE = 0.5
+_AT_ONCE = 10
+"""Runs whose files one page lists."""
 _BLOCK = 1 << 20
 _NOTICE = re.compile(r"terms|licen[cs]e|notice", re.IGNORECASE)
 _RECORD = ("manifest.json", "recipe.toml", "report.html")
@@ -102,16 +104,20 @@ class Bundle:
 
 
 @router.get("")
-def export(request: Request, persona: Who) -> Response:
-    """The runs' files and the author's texts."""
-    bundles = [bundle_of(persona, run) for run in reversed(run_names(persona))]
+def export(request: Request, persona: Who, start: Annotated[int, Query(ge=0, le=10**9)] = 0) -> Response:
+    """The runs' files, some runs at a time, and the author's texts."""
+    names = run_names(persona)[::-1]
+    bundles = [bundle_of(persona, run) for run in names[start : start + _AT_ONCE]]
     texts = [(path.name, sized(path.stat().st_size)) for path in _texts(persona)]
-    newest = bundles[0].run if bundles else "r1"
+    newest = names[0] if names else "r1"
     return page(
         request,
         "export.html",
         who=persona,
         bundles=bundles,
+        names=names,
+        start=start,
+        at_once=_AT_ONCE,
         texts=texts,
         targets=TARGETS,
         command=command_line(["export", f"{persona.name}@{newest}", "--to", next(iter(TARGETS))]),

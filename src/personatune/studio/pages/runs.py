@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -19,13 +19,15 @@ from personatune.store.lineage import ancestors, without_samples
 from personatune.store.records import SampleFilter
 from personatune.store.store import Store
 from personatune.studio.rendering import command_line, page
-from personatune.studio.run_views import RunView, details, differences, name_of, run_views, told
+from personatune.studio.run_views import all_names, details, differences, name_of, run_view, run_views, told
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import opened
 from personatune.studio.studio import Studio
 from personatune.studio.training_form import word_for
 
 router = APIRouter(prefix="/p/{persona}/runs")
+_AT_ONCE = 50
+"""Runs on one page of the list."""
 _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -34,18 +36,22 @@ _REPORT_POLICY = (
 
 
 @router.get("")
-def runs(request: Request, persona: str) -> Response:
-    """The list."""
+def runs(request: Request, persona: str, start: Annotated[int, Query(ge=0, le=10**9)] = 0) -> Response:
+    """The list, a page at a time."""
     who = _open(request, persona)
-    views = run_views(who)
+    views = run_views(who, latest=_AT_ONCE, but=start)
+    names = all_names(who)
     with opened(who) as store:
-        picture = _picture(store, views[0].name) if store and views else Markup("")
+        picture = _picture(store, names[0]) if store and names else Markup("")
         reports = _reports(store) if store else []
     return page(
         request,
         "runs.html",
         who=who,
         runs=views,
+        names=names,
+        start=start,
+        at_once=_AT_ONCE,
         picture=picture,
         reports=reports,
         command=command_line(["runs", word_for(who.name)]),
@@ -56,13 +62,12 @@ def runs(request: Request, persona: str) -> Response:
 def diff(request: Request, persona: str, a: str = "", b: str = "") -> Response:
     """What differs between two runs."""
     who = _open(request, persona)
-    views = run_views(who)
-    first, second = _named(views, a, who), _named(views, b, who)
+    first, second = run_view(who, a), run_view(who, b)
     return page(
         request,
         "runs_diff.html",
         who=who,
-        runs=views,
+        names=all_names(who),
         a=first,
         b=second,
         differences=differences(first, second),
@@ -90,13 +95,13 @@ def report(request: Request, persona: str, thing: str) -> Response:
 def run(request: Request, persona: str, name: str) -> Response:
     """One run in full."""
     who = _open(request, persona)
-    view = _named(run_views(who), name, who)
+    view = run_view(who, name)
     with opened(who) as store:
         assert store is not None  # it has a run
         probes = store.samples(SampleFilter(origin="probe", run=name))
         reports = [made for made in _reports(store) if name in made["runs"]]
         picture = _picture(store, name)
-        children = [other.name for other in store.runs() if other.parent == name]
+        children = store.run_names(parent=name)
     return page(
         request,
         "run.html",
@@ -118,7 +123,7 @@ def run(request: Request, persona: str, name: str) -> Response:
 def evaluate(request: Request, persona: str, name: str, sent: Sent) -> Response:
     """Put an evaluation of the run, beside the untrained model, into the queue."""
     who = _open(request, persona)
-    _named(run_views(who), name, who)
+    run_view(who, name)
     words = ["evaluate", f"{word_for(who.name)}@base", f"{word_for(who.name)}@{name}"]
     _studio(request).add_job(who, words)
     return RedirectResponse("/queue", 303)
@@ -131,14 +136,6 @@ def _studio(request: Request) -> Studio:
 
 def _open(request: Request, name: str) -> Persona:
     return _studio(request).workspace.open(name)
-
-
-def _named(views: list[RunView], name: str, who: Persona) -> RunView:
-    for view in views:
-        if view.name == name:
-            return view
-    names = ", ".join(view.name for view in views) or "none yet"
-    raise RunError(f"{who.name} has no run {name[:40]!r}", fix=f"its runs: {names}")
 
 
 def _picture(store: Store, name: str) -> Markup:

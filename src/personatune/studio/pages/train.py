@@ -20,7 +20,7 @@ from personatune.studio.forecasts import AT_WORK
 from personatune.studio.live import live
 from personatune.studio.progress import TrainingNow, read_metrics, training_of
 from personatune.studio.rendering import command_line, page, part, text_of
-from personatune.studio.run_views import RunView, run_views
+from personatune.studio.run_views import RunView, all_names, run_views
 from personatune.studio.sent import Sent, link
 from personatune.studio.standing import opened
 from personatune.studio.studio import Studio
@@ -103,7 +103,7 @@ def loss_chart(request: Request, persona: str, run: str = "") -> Response:
     """The loss of a run, the newest when none is named, as a chart."""
     who = _open(request, persona)
     training = training_of(who.folder)
-    names = [view.name for view in run_views(who)]
+    names = all_names(who)
     name = run if run in names else (training.run if training else names[0] if names else "")
     steps = training.steps if training and training.run == name else None
     metrics = read_metrics(who.runs_folder / name) if name else []
@@ -154,7 +154,7 @@ def _now(request: Request, who: Persona) -> dict[str, Any]:
     own = [job for job in jobs if job.folder == folder and job.verb == "train"]
     running = next((job for job in own if job.state == "running"), None)
     training = training_of(who.folder)
-    views = run_views(who)
+    views = run_views(who, latest=1)
     ended = own[-1] if own and not own[-1].is_open else None
     return {
         "training": training,

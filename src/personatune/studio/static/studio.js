@@ -43,6 +43,17 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   event.detail.isError = false;
   showProblem(request.responseText, !(request.getResponseHeader("content-type") || "").includes("html"));
 });
+// A page that was left open while the studio was started again learns the new token, and sends what it was to send.
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { xhr, requestConfig, target, elt } = event.detail, meta = document.querySelector("meta[name=token]");
+  const token = xhr.status === 403 && xhr.getResponseHeader("x-personatune-token");
+  if (!token || token === meta.content) return;
+  meta.content = token;
+  document.body.setAttribute("hx-headers", JSON.stringify({ "X-Personatune-Token": token }));
+  for (const field of all("input[name=token]")) field.value = token;
+  const values = { ...requestConfig.parameters, token };
+  setTimeout(() => window.htmx.ajax(requestConfig.verb, requestConfig.path, { source: elt, target, values }));
+});
 document.addEventListener("htmx:sendError", () => showProblem("The studio does not answer: has it been ended? Start it again with: personatune studio", true));
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.successful) document.getElementById("problems")?.replaceChildren();
