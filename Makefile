@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEW_NODE := npm --version >/dev/null && node -e 'const [a, b] = process.versions.node.split("."); process.exit(Number(a * 100 + Number(b) < 2019))'
 
-.PHONY: demo test check browser screenshots reference docs install bench ray-check web web-check clean faults sbom soak
+.PHONY: demo test check browser screenshots reference docs install bench ray-check web web-check clean faults fuzz sbom soak
 
 ## Fine-tune the built-in character on the starter model; show the same prompts before and after.
 demo: $(VENV)/.installed
@@ -14,6 +14,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli tests/faults -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz -n 2
 	$(MAKE) --no-print-directory browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone
@@ -97,6 +98,10 @@ clean:
 faults: $(VENV)/.installed-dev
 	$(BIN)/python tests/faults/campaign.py
 
+## Hostile input for every reader and every page (docs/reliability.md): MINUTES for each of three fuzzers.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz/campaign.py --minutes $(or $(MINUTES),15)
+
 ## Everything installed, with versions and licences, as a CycloneDX list in build/sbom.json.
 sbom: $(VENV)/.installed
 	test -x build/sbom-venv/bin/cyclonedx-py || { $(PYTHON) -m venv build/sbom-venv && \
@@ -105,4 +110,4 @@ sbom: $(VENV)/.installed
 
 ## Many conversations, a large store, long talks: benchmarks/soak.py with its full sizes.
 soak: $(VENV)/.installed
-	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/soak.py --minutes 120

@@ -68,6 +68,7 @@ def pictures() -> Iterator[tuple[str, Any, str, str, Callable[[Any], None]]]:
         ("home", "/", _still),
         ("persona", "/p/pip", _still),
         ("data", "/p/pip/data", _still),
+        ("drafts", "/p/pip/data/drafts", _still),
         ("train", "/p/pip/train", _trained),
         ("chat", "/p/pip/chat/new?first=r3&second=base", _talk),
         ("sweep", "/p/pip/sweep", _still),
@@ -175,6 +176,7 @@ def example() -> Iterator[str]:
             workspaces.command(folder, "compare", "pip@base", "pip@r1", "pip@r3", "--prompts", "8", "--samples", "1")
         workspaces.judged(pip, ["r1", "r3"], ("Ada", "Ben"), votes=38).close()
         workspaces.judged(pip, ["r3", "prompted"], ("Ada",), votes=7)
+        workspaces.draft(pip)
         _retouch(pip.folder)
         studio = StudioProcess(folder, home).start()
         try:

@@ -16,6 +16,7 @@ from commands import Outcome, Run, assert_clear, contents
 
 from hub_server import Hub, Repo, serving_hub
 from personatune import cli as command_line
+from personatune.cli.votes import without_addresses
 from personatune.generation import published
 
 pytestmark = [
@@ -126,6 +127,19 @@ def test_a_model_of_the_hub_stands_beside_runs_and_can_be_trained_from(uploaded:
     assert_clear(uploaded("export", "dot@hub:somebody/dot-again", "--to", "gguf"), "on the hub")
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("against k@remote:http://10.0.0.5:8080/v1?system=none#llama3.2:3b: No", "against k@remote#llama3.2:3b: No"),
+        ("better than k@remote:https://host/v1#a/b%20c.", "better than k@remote#a/b%20c."),
+        ("k@remote:http://10.0.0.5/v1, then k@r1", "k@remote, then k@r1"),
+        ("k@r1 and k@hub:somebody/dot", "k@r1 and k@hub:somebody/dot"),
+    ],
+)
+def test_a_card_tells_nobody_where_a_server_stands(told: str, shown: str) -> None:
+    assert without_addresses(told) == shown
+
+
 def test_everybody_may_see_it_only_after_a_yes(command: Run, hub: Hub) -> None:
     assert_clear(command("export", "dot@r1", "--to", "hub:open", "--public"), "everybody", "--yes")
     assert hub.repos == {}
@@ -194,3 +208,29 @@ def test_the_card_says_what_the_record_knows_and_its_snippet_makes_a_reply(comma
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
     assert command("export", "dot@r1", "--to", "hf").code == 0
     assert "**Dot:**" not in (folder / "README.md").read_text("utf-8")
+
+
+def test_a_model_of_the_hub_is_evaluated_swept_and_judged_and_its_card_says_so(uploaded: Run, hub: Hub, place: Path):
+    """Every command that takes a contestant takes one of the hub; the next upload's card has what came of it."""
+    there = "dot@hub:somebody/dot-again"
+    few = ("--samples", "1", "--max-new-tokens", "8", "--device", "cpu")
+    evaluated = uploaded("evaluate", there, "dot@r1", *few, "--skip-general", "--json")
+    assert evaluated.code == 0, evaluated.err
+    swept = uploaded("sweep", there, "--temperature", "0.5", "1.0", "--prompts", "1", *few, "--json")
+    assert swept.code == 0 and swept.json["samples"] == swept.json["planned"] == 2, swept.err
+
+    asked = ("judge", "dot@r1", there, "--judge", "ada", "--include-faults", "--prompts", "2", "--device", "cpu")
+    sat = uploaded(*asked, text="left\nleft\nq\n")
+    assert sat.code == 0 and "Which sounds more like Dot?" in sat.out, sat.err
+    shown = sat.out[sat.out.index("vote 1 of") :]
+    assert "hub" not in shown and "r1" not in shown  # blind
+    told = uploaded("judge", "dot@r1", there, "--close", "--json")
+    assert told.code == 0 and there in told.out, told.err
+
+    assert uploaded("export", "dot@r1", "--to", "hub:dot-again").code == 0
+    card = hub.repos["somebody/dot-again"].files["README.md"].decode()
+    assert "Nobody has judged this run blind yet." not in card
+    made = json.loads((place / "dot" / "runs" / "r1" / "manifest.json").read_text("utf-8"))
+    for known in (made["data"]["version"][:12], "recipe", "| finished | ", f"{made['heldout']['nll_after']:.3f} after"):
+        assert known in card, known
+    assert "## Judged by ear" in card and "Gemma Terms of Use" in card

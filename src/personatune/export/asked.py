@@ -103,7 +103,7 @@ def measure(open_run: Callable[[], TorchModel], texts: Texts, kept: Path, heard:
         said = json.loads(kept.read_text(encoding="utf-8"))
         if said["key"] == key and scores.stat().st_size == said["octets"]:
             return _read(said, scores)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         pass
     kept.unlink(missing_ok=True)
     heard("reading the run for the comparison", 0.0)

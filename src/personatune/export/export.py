@@ -260,7 +260,7 @@ def _there(folder: Path, fingerprint: str, target: Target) -> dict[str, Any] | N
         if same and all(files.sha256_of(folder / name) == known for name, known in made["files"].items()):
             found: dict[str, Any] = made
             return found
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         pass
     return None
 
@@ -322,7 +322,7 @@ def _whole_parts(staging: Path, fingerprint: str) -> dict[str, Any]:
             for name, part in state["parts"].items()
             if all(files.sha256_of(staging / file) == known for file, known in part["files"].items())
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return {}
 
 

@@ -162,7 +162,7 @@ def _home() -> Path:
 def _mark(folder: Path) -> dict[str, Any] | None:
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return mark if isinstance(mark, dict) and isinstance(mark.get("sizes"), dict) else None
 

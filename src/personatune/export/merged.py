@@ -186,7 +186,7 @@ def _is_whole(folder: Path, key: str) -> bool:
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
         return mark["hash"] == key and all(files.sha256_of(folder / n) == h for n, h in mark["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -205,7 +205,7 @@ def _stop_ids(folder: Path) -> list[int]:
     path = folder / "generation_config.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
         raise RunError(
             "the run's generation_config.json, which holds its stop tokens, cannot be read",
             where=path,

@@ -171,7 +171,7 @@ def conversations_of(persona: Persona, run: str) -> tuple[list[Conversation], li
     try:
         kept = json.loads((persona.runs_folder / run / "split.json").read_text(encoding="utf-8"))
         heldout, trained = set(kept["heldout"]), set(kept["trained"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         heldout, trained = set(), set()
     rows = _rows(persona, str(data.get("version")), str(data.get("file")))
     apart = [row for row in rows if row_hash(row) in heldout]

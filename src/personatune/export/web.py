@@ -183,7 +183,7 @@ def _after(work: Work, folder: Path) -> list[str]:
     try:
         page = json.loads((folder / page_json.FILE).read_text(encoding="utf-8"))
         sizes = page_json.fetched(page, built_page.own_octets())
-    except (OSError, ValueError, KeyError, TypeError, PersonatuneError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, PersonatuneError):
         return lines
     shown = "; ".join(f"{octets / 1e6:.0f} MB with {_CALLED[engine]}" for engine, octets in sizes.items())
     lines.append(f"one visitor fetches {shown}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -35,9 +36,10 @@ _PATIENCE = 600.0
 
 def run_names(persona: Persona) -> list[str]:
     """The runs whose weights are there, oldest first."""
-    folders = persona.runs_folder.glob("r*/model") if persona.runs_folder.is_dir() else ()
-    names = (folder.parent.name for folder in folders)
-    return sorted((name for name in names if _RUN.fullmatch(name)), key=lambda name: int(name[1:]))
+    entries = os.scandir(persona.runs_folder) if persona.runs_folder.is_dir() else ()
+    # Paths as text: every page asks, and there may be a thousand.
+    names = [one.name for one in entries if _RUN.fullmatch(one.name) and os.access(f"{one.path}/model", os.F_OK)]
+    return sorted(names, key=lambda name: int(name[1:]))
 
 
 def check(persona: Persona, which: str | None) -> str:

@@ -17,7 +17,7 @@ def keep_reply(persona: Persona, contestant: Contestant, sample: Sample, *, pare
     with open_store(persona) as store:
         if store.read_only:
             return ""
-        known = {run.name for run in store.runs()}
+        known = set(store.run_names())
         kept = record(
             sample,
             origin="chat",

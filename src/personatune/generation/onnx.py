@@ -151,7 +151,7 @@ def open_engine(folder: Path) -> OnnxEngine:
             graph = Graph(opening.result())
         stop_ids = [int(stop) for stop in (stops if isinstance(stops, list) else [stops])]
         return OnnxEngine(graph, tokenizer, stop_ids, int(config["max_position_embeddings"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ModelError(
             "the fast engine is damaged", where=folder, fix="delete that folder; it is made again"
         ) from error

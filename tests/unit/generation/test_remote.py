@@ -72,6 +72,7 @@ REFUSALS = {
     "key": (fails(401, "who are you"), ResourceError, "API key"),
     "model": (fails(404, "unknown"), ModelError, "'m'"),
     "request": (fails(400, "too long"), ResourceError, "too long"),
+    "context": (fails(400, "request (1229 tokens) exceeds the available context size"), ResourceError, "more context"),
     "elsewhere": (fails(302, Location="http://elsewhere.example/"), ResourceError, "elsewhere.example"),
     "text": ((200, b"<html>hello", {}), ResourceError, "<html>hello"),
     "nothing": ((200, b"", {}), ResourceError, "empty"),

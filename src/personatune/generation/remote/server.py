@@ -206,6 +206,12 @@ class Connection:
                     f"{url} refuses the request (HTTP {error.code}){told}",
                     fix="its model takes no system prompt, it seems: ask without one, with ?system=none before the #",
                 )
+            if re.search(r"context (size|length|window)|too many tokens", said, re.IGNORECASE):
+                return ResourceError(
+                    f"{url} refuses the request (HTTP {error.code}){told}",
+                    fix="start the server with more context (llama-server: -c 8192 or more, which --parallel divides), "
+                    "or ask for less at once",
+                )
         if 300 <= error.code < 400:
             place = self.shown(error.headers.get("Location") or "") or "another address"
             return ResourceError(f"{url} sends us on to {place}", fix="name that address itself, if you trust it")
