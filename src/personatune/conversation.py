@@ -14,7 +14,7 @@ ROLES: tuple[str, ...] = get_args(Role)
 class Message(BaseModel):
     """One turn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     role: Role
     """Who speaks: the user, the character (`assistant`), or the stage direction before both (`system`)."""
@@ -25,7 +25,7 @@ class Message(BaseModel):
 class Source(BaseModel):
     """Where a conversation was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     path: str
     """The file, as the user named it."""
@@ -39,7 +39,7 @@ class Source(BaseModel):
 class Origin(BaseModel):
     """What a row was made from, when it was made from something: kept beside its messages, under `origin`."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     fix: str | None = None
     """The sample whose reply the author corrected, as `s12`."""
@@ -58,7 +58,7 @@ class Origin(BaseModel):
 class Conversation(BaseModel):
     """A list of messages, any number of turns, and where it came from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     messages: tuple[Message, ...]
     """The turns in order; an optional system message first."""

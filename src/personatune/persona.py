@@ -26,7 +26,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 class Look(BaseModel):
     """How the character looks where it is shown: on the page of a web export."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     colour: str | None = None
     """The character's colour, as `#3b7a57`."""
@@ -65,7 +65,7 @@ class Look(BaseModel):
 class Character(BaseModel):
     """What `persona.toml` says, in the author's words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=100)
     """The character's name, as it is shown to people."""

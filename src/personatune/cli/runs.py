@@ -13,7 +13,7 @@ from personatune.store.of_persona import open_store
 from personatune.store.records import RunRecord
 
 app = App(name="personatune runs", help="What was trained, from what, and what differs.", version_flags=[])
-_PAGE = 50
+_PAGE = 25
 """Runs listed at once."""
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -21,14 +21,14 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 @app.default
 @app.command(name="list")
 def list_runs(persona: str = ".", /, *, page: int = 1, json_: Json = False) -> None:
-    """List a persona's runs, the newest fifty; --page 2 has those before them.
+    """List a persona's runs, the newest twenty-five; --page 2 has those before them.
 
     Parameters
     ----------
     persona
         A persona folder; left out, the folder we are in.
     page
-        Which fifty runs, the newest first.
+        Which twenty-five runs, the newest first.
     json_
         Print a JSON array of the manifests of all runs.
     """

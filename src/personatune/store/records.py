@@ -49,7 +49,7 @@ Json = Annotated[dict[str, Any], BeforeValidator(_as_json)]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # a command meets few of them
 
 
 class DatasetVersion(_Record):

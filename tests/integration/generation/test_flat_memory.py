@@ -22,7 +22,7 @@ from personatune.persona import Persona, create
 
 TURNS = 160
 ROOM = 4.0
-"""MB: what the allocator rounds up is less. A leak of 100 KB a turn comes to 12, of which freed pieces may hold a few."""
+"""MB: what the allocator rounds up is less; 100 KB a turn are 12, of which freed pieces may hold a few."""
 
 
 @pytest.fixture(scope="module")

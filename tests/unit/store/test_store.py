@@ -261,7 +261,9 @@ LIST_AS_NOBODY = """
 import os, sys
 from pathlib import Path
 from personatune.errors import ResourceError
+from personatune.store.records import RunRecord
 from personatune.store.store import Store
+RunRecord.model_rebuild()  # loads what that user may have no permission to read
 if os.getuid() == 0:
     os.setuid(65534)
 with Store.open(Path(sys.argv[1])) as store:
