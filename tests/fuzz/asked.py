@@ -36,7 +36,7 @@ PAGES = Path(sys.modules["personatune.studio.app"].__file__ or "").parent / "pag
 TOKEN = "a-token-that-only-our-own-pages-can-know"
 ADDRESS = "http://127.0.0.1:7788"
 LONGEST = 20.0
-_NO_END = ("/events", "/stream", "/train/estimate", "/strip")
+_NO_END = ("/events", "/stream", "/train/estimate")
 """Answers that go on until the page is left, and a process that computes for minutes."""
 _FIELD = re.compile(r'(?:form, |form\.get\(|getlist\(|fields?\[)"(\w+)"')
 _NAMES = ("dot", "r1", "r2", "j1", "c1", "s1", "e1", "d1", "p1", "left", "right", "tie", "1", "0", "-1", "model.bin",
