@@ -13,8 +13,7 @@ demo: $(VENV)/.installed
 ## Everything that CI runs.
 test: $(VENV)/.installed-dev
 	$(MAKE) --no-print-directory check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/integration tests/invariant tests/cli tests/faults -n 2
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz tests/integration tests/invariant tests/cli tests/faults -n 2
 	$(MAKE) --no-print-directory browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 2 --dist loadfile -m "not alone"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/web -n 0 -m alone

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personatune import files, manifest
-from personatune.errors import ParityError, RunError, UsageError, from_os_error
-from personatune.export import card, merged, notices, space
-from personatune.export.target import Reader, Target, Told, Work
+from personatune.errors import RunError, UsageError, from_os_error
+from personatune.export import card, merged, notices
+from personatune.export.comparison import compared, too_far
+from personatune.export.staging import MANIFEST, STATE, files_of, name_of, put_back, replace_by, write_parts
+from personatune.export.target import Target, Told, Work, part_of
 from personatune.generation.contestants import UNTRAINED, check, params_of, require_run
 from personatune.models import memory
 from personatune.models.gguf_file import Stage
@@ -26,12 +27,9 @@ from personatune.store.store import Store
 
 if TYPE_CHECKING:
     from personatune.export.parity import Parity
-    from personatune.export.reference import TorchModel
 
 TARGETS = {"hf": "hf", "gguf": "gguf", "ollama": "ollama", "onnx": "onnx", "web": "web"}
 """What stands after `--to`, and the module of this package whose `TARGET` writes it."""
-MANIFEST = "export.json"
-_STATE = ".state.json"
 _LAYOUT = 1
 """Raised when what any target writes changes: an export of another layout is made again."""
 
@@ -94,22 +92,22 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
     folder = wish.output or default_folder(persona, run, target, quantization, wish.vocab)
     _refuse_place(folder)
     started = time.monotonic()
-    memory_begins()
+    memory.forget_peak()
     before = [merged.identity(who, name) for who, name in everyone]
-    work = replace(_work(everyone, quantization, wish.vocab, _part(on_stage, 0.0, 0.2)), told=wish.told)
+    work = replace(_work(everyone, quantization, wish.vocab, part_of(on_stage, 0.0, 0.2)), told=wish.told)
     target.check(work)
     fingerprint = _fingerprint(work, target)
     busy = RunError(f"another export is writing {folder}", fix="wait until it is done, then run this command again")
     try:
         with files.locked(folder.with_name(f".{folder.name}.lock"), busy):
-            _put_back(folder)
+            put_back(folder)
             if there := _there(folder, fingerprint, target):
                 there = _told_again(work, target, folder, there)
                 # A kill between the files and the record left it unrecorded.
                 known = _known(persona, fingerprint) or _recorded(persona, folder, there)
                 return Export(folder, there, False, known, target.after(work, folder))
-            staging = _written(work, target, folder, fingerprint, on_stage)
-            parity = _compared(work, target, staging, on_stage)
+            staging = write_parts(work, target, folder, fingerprint, on_stage)
+            parity = compared(work, target, staging, on_stage)
             for (who, name), was in zip(everyone, before, strict=True):
                 if _identity_now(who, name) != was:
                     raise RunError(
@@ -130,7 +128,7 @@ def export(persona: Persona, which: str | None, wish: Wish, on_stage: Stage) -> 
                 if files.is_temporary(left):
                     left.unlink()
             kept = _finish(work, target, staging, fingerprint, parity, facts)
-            _replace(folder, staging)
+            replace_by(folder, staging)
             artefact = _recorded(persona, folder, kept)
     except OSError as error:
         raise from_os_error(error, f"exporting {run}") from error
@@ -159,16 +157,6 @@ def default_folder(persona: Persona, run: str, target: Target, quantization: str
     usual = quantization == next(iter(target.limits))
     name = f"{run}-{target.name}" + ("" if usual else f"-{quantization}") + (f"-vocab{vocab}" if vocab else "")
     return persona.folder / "exports" / name
-
-
-def memory_begins() -> None:
-    """Count the most memory used from here."""
-    memory.forget_peak()
-
-
-def _part(on_stage: Stage, start: float, end: float) -> Stage:
-    """A stage's own progress, 0 to 1, as a part of the whole; that it is ready is not yet the end."""
-    return lambda what, share: on_stage(what, start + (end - start) * min(share, 0.99)) if share < 1 else None
 
 
 # --- what is checked first -----------------------------------------------------------------------------------
@@ -209,13 +197,13 @@ def _work(everyone: Sequence[tuple[Persona, str]], quantization: str, vocab: int
     """What is exported: the first character's work, with the others beside it."""
     works, notes, keep = list[Work](), list[str](), max(merged.KEPT, 2 * len(everyone))
     for at, (who, run) in enumerate(everyone):
-        heard = _part(on_stage, at / len(everyone), (at + 1) / len(everyone))
+        heard = part_of(on_stage, at / len(everyone), (at + 1) / len(everyone))
         made, params = manifest.read(who.runs_folder / run), params_of(who, run)
-        whole = merged.merge(who, run, _part(heard, 0.0, 0.4 if vocab else 1.0), keep)
+        whole = merged.merge(who, run, part_of(heard, 0.0, 0.4 if vocab else 1.0), keep)
         if vocab is not None:
             from personatune.export.trimmed import loss, trimmed
 
-            whole = trimmed(who, run, whole, vocab, _part(heard, 0.4, 1.0), keep)
+            whole = trimmed(who, run, whole, vocab, part_of(heard, 0.4, 1.0), keep)
             if whole.trimmed is None:
                 notes.append(f"{who.name}@{run} has {int(whole.config['vocab_size']):,} tokens: none were left out")
             elif lost := loss(whole.trimmed):
@@ -279,156 +267,15 @@ def _told_again(work: Work, target: Target, folder: Path, there: dict[str, Any])
 # --- the files -----------------------------------------------------------------------------------------------
 
 
-def _written(work: Work, target: Target, folder: Path, fingerprint: str, on_stage: Stage) -> Path:
-    """The folder with everything the target wrote, whole; what an interrupted export left is used where it is."""
-    staging = folder.with_name(f"{folder.name}.new")
-    parts = target.parts_of(work)
-    whole = _whole_parts(staging, fingerprint)
-    if all(part.name in whole for part in parts):
-        on_stage("what was written before the interruption is whole", 0.35)
-    else:
-        _only(staging, whole)
-        have = sum((staging / name).stat().st_size for part in whole.values() for name in part["files"])
-        space.require(folder.parent, int(1.05 * target.octets(work)) - have, f"this {target.name} export")
-        staging.mkdir(parents=True, exist_ok=True)
-    total, done, before = sum(part.weight for part in parts), 0.0, list(work.notes)
-    for part in parts:
-        share = (0.2 + 0.15 * done / total, 0.2 + 0.15 * (done + part.weight) / total)
-        done += part.weight
-        if part.name not in whole:
-            work.notes[:] = before
-            earlier = set(_files(staging))
-            try:
-                part.write(staging, _part(on_stage, *share))
-            except BaseException:
-                _only(staging, whole)  # half a file is of no use, and may be what fills the disk
-                raise
-            hashes = {_name(path, staging): files.sha256_of(path) for path in _files(staging) if path not in earlier}
-            whole[part.name] = {"files": hashes, "notes": work.notes[len(before) :]}
-            _keep_state(staging, fingerprint, whole)
-    said = (note for part in parts for note in whole[part.name]["notes"])
-    work.notes[:] = dict.fromkeys((*before, *said))
-    return staging
-
-
-def _whole_parts(staging: Path, fingerprint: str) -> dict[str, Any]:
-    """The parts that an interrupted export of the same left whole."""
-    try:
-        state = json.loads((staging / _STATE).read_text(encoding="utf-8"))
-        if state["fingerprint"] != fingerprint:
-            return {}
-        return {
-            name: {"files": part["files"], "notes": [str(note) for note in part["notes"]]}
-            for name, part in state["parts"].items()
-            if all(files.sha256_of(staging / file) == known for file, known in part["files"].items())
-        }
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _keep_state(staging: Path, fingerprint: str, whole: dict[str, Any]) -> None:
-    files.write_json(staging / _STATE, {"fingerprint": fingerprint, "parts": whole, "parity": {}})
-
-
-def _only(staging: Path, whole: dict[str, Any]) -> None:
-    """Remove what belongs to no whole part."""
-    if not whole:
-        shutil.rmtree(staging, ignore_errors=True)
-        return
-    kept = {name for part in whole.values() for name in part["files"]}
-    for path in _files(staging):
-        if _name(path, staging) not in kept:
-            path.unlink()
-
-
-def _compared(work: Work, target: Target, staging: Path, on_stage: Stage) -> dict[str, Parity]:
-    """Read back what was written and hold it against the runs; nothing when the program for it is not installed."""
-    from personatune.export.parity import Parity
-
-    readers = target.readers_of(work, staging)
-    state = json.loads((staging / _STATE).read_text(encoding="utf-8"))
-    try:
-        found = {name: Parity.from_dict(kept) for name, kept in state["parity"].items()}
-    except (KeyError, TypeError, AttributeError):
-        found = {}
-    for at, one in enumerate(work.everyone):
-        heard = _part(on_stage, 0.35 + 0.63 * at / len(work.everyone), 0.35 + 0.63 * (at + 1) / len(work.everyone))
-        waiting = [reader for reader in readers if reader.work is one and reader.name not in found]
-        for name, parity in _compared_with(one, waiting, target, heard):
-            found[name] = parity
-            if not parity.failures:
-                state["parity"][name] = parity.as_dict()
-                files.write_json(staging / _STATE, state)
-    return {reader.name: found[reader.name] for reader in readers if reader.name in found}
-
-
-def _compared_with(
-    work: Work, readers: Sequence[Reader], target: Target, on_stage: Stage
-) -> Iterator[tuple[str, Parity]]:
-    """The comparison of each of `readers` with one run, which is read once for all of them."""
-    from personatune.export.asked import measure
-    from personatune.export.parity import compare
-    from personatune.export.texts import texts_for
-
-    if not readers:
-        return
-    first = readers[0].open()
-    if first is None:
-        return
-    first.close()  # it is there; the run is asked before, so that both are never in memory together
-    texts = texts_for(work.persona, work.run, work.params)
-    kept = work.merged.folder.with_name(f"{work.merged.folder.name}.measured.json")
-    asked = 0.0  # the share of the time that it takes to ask the run: none where what it said is kept
-
-    def hear(what: str, share: float) -> None:
-        nonlocal asked
-        asked = 0.42
-        on_stage(what, asked * share)
-
-    measured = measure(lambda: _in_torch(work), texts, kept, hear)
-    for at, reader in enumerate(readers):
-        candidate = reader.open()
-        if candidate is None:
-            continue
-        try:
-            share = (asked + (1 - asked) * at / len(readers), asked + (1 - asked) * (at + 1) / len(readers))
-            heard = _named(_part(on_stage, *share), reader.name)
-            yield reader.name, compare(measured, candidate, target.limits[work.quantization], heard)
-        finally:
-            candidate.close()
-
-
-def _in_torch(work: Work) -> TorchModel:
-    from personatune.export.reference import TorchModel
-
-    return TorchModel(work.merged.folder)
-
-
-def _named(on_stage: Stage, name: str) -> Stage:
-    return lambda what, share: on_stage(f"{name}: {what}" if name else what, share)
-
-
-def too_far(work: Work, target: Target, parity: Mapping[str, Parity], staging: Path) -> ParityError:
-    """What is said of an export that is not the run."""
-    reasons = "\n  ".join(
-        f"{name}: {reason}" if name else reason for name, one in parity.items() for reason in one.failures
-    )
-    return ParityError(
-        f"the {target.name} export in {work.quantization} is too far from {work.persona.name}@{work.run}:\n  {reasons}",
-        where=staging,
-        fix="another --quantization may do; nothing was replaced. If none does, please report it",
-    )
-
-
 def _finish(
     work: Work, target: Target, staging: Path, fingerprint: str, parity: Mapping[str, Parity], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Add the notices, the card and the manifest; return the manifest."""
-    (staging / _STATE).unlink(missing_ok=True)
+    (staging / STATE).unlink(missing_ok=True)
     licences = notices.write(work, staging)
     kept = {name: one.as_dict() for name, one in parity.items()}
-    compared = kept.get("", kept) or None
-    card.write(work, target, staging, compared)
+    figures = kept.get("", kept) or None
+    card.write(work, target, staging, figures)
     made = work.manifest
     described = {
         "personatune": manifest.versions().get("personatune"),
@@ -448,10 +295,10 @@ def _finish(
         "fingerprint": fingerprint,
         "notices": licences,
         "notes": work.notes,
-        "parity": compared,
+        "parity": figures,
         **({"beside": [_about(one) for one in work.beside]} if work.beside else {}),
         **facts,
-        "files": {_name(path, staging): files.sha256_of(path) for path in _files(staging)},
+        "files": {name_of(path, staging): files.sha256_of(path) for path in files_of(staging)},
     }
     files.write_json(staging / MANIFEST, described)
     return described
@@ -498,33 +345,3 @@ def _recorded(persona: Persona, folder: Path, kept: dict[str, Any]) -> str | Non
 def _known(persona: Persona, fingerprint: str) -> str | None:
     with Store.open(persona.store_file) as store:
         return next((one.id for one in reversed(artefacts.listed(store)) if one.fingerprint == fingerprint), None)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (_STATE, MANIFEST))
-
-
-def _name(path: Path, folder: Path) -> str:
-    """A file's name in a manifest: the same on every system."""
-    return path.relative_to(folder).as_posix()
-
-
-def _replace(folder: Path, staging: Path) -> None:
-    """Put the new export in the place of the old one; a kill in between leaves one of them whole beside it."""
-    files.flush_folder(staging)
-    aside = _aside(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    if folder.exists():
-        folder.rename(aside)
-    staging.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _put_back(folder: Path) -> None:
-    """What a kill between the two renames moved aside goes back to its place."""
-    if not folder.exists() and _aside(folder).is_dir():
-        _aside(folder).rename(folder)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.old")

@@ -22,6 +22,7 @@ from personatune.data.load import load_lenient
 from personatune.data.render import prompt_text
 from personatune.errors import ModelError, ParityError, PersonatuneError, ResourceError, RunError, from_os_error
 from personatune.export import merged, onnx_model, space
+from personatune.export.target import part_of
 from personatune.generation.contestants import UNTRAINED, untrained_model
 from personatune.models.gguf_file import Stage
 from personatune.models.resolve import ModelSource, read_config, resolve
@@ -109,7 +110,7 @@ def _make(persona: Persona, place: Place, staging: Path, on_stage: Stage) -> str
     staging.mkdir(parents=True)
     begun = time.monotonic()
     source = _model_folder(persona, place, staging, on_stage)
-    onnx_model.write(source, staging, "q8", _part(on_stage, 0.3, 0.75))
+    onnx_model.write(source, staging, "q8", part_of(on_stage, 0.3, 0.75))
     on_stage("comparing it with torch", 0.75)
     divergence, refused = _compared(persona, source, staging), None
     if not divergence <= KL:
@@ -202,7 +203,7 @@ def _refuse_early(persona: Persona, place: Place) -> None:
 def _model_folder(persona: Persona, place: Place, folder: Path, on_stage: Stage) -> Path:
     """The model folder to write from; its words are put into `folder`."""
     if place.source is None:
-        whole = merged.merge(persona, str(place.run), _part(on_stage, 0.0, 0.3))
+        whole = merged.merge(persona, str(place.run), part_of(on_stage, 0.0, 0.3))
         onnx_model.copy_words(whole.folder, folder)
         files.write_json(folder / "generation_config.json", {"eos_token_id": list(whole.stop_ids)})
         return whole.folder
@@ -258,7 +259,3 @@ def _conversations(persona: Persona) -> list[Conversation]:
     said = "I keep the light, and when the weather lets me I mend what the last storm broke."
     talk = (Message(role="user", content="What do you do all day?"), Message(role="assistant", content=said))
     return [*rows[::step][:_ROWS], Conversation(messages=talk)]
-
-
-def _part(on_stage: Stage, start: float, end: float) -> Stage:
-    return lambda what, fraction: on_stage(what, start + (end - start) * min(fraction, 0.99))

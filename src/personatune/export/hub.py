@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from personatune import settings
 from personatune.errors import PersonatuneError, ResourceError, UsageError
 from personatune.export.card import HERE
-from personatune.export.export import MANIFEST, Export
+from personatune.export.export import Export
+from personatune.export.staging import MANIFEST
 from personatune.models.gguf_file import Stage
 from personatune.persona import Persona
 

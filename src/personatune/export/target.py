@@ -137,3 +137,8 @@ class Target:
         if self.readers is not None:
             return self.readers(work, folder)
         return [Reader("", work, lambda: self.reload(work, folder))]
+
+
+def part_of(on_stage: Stage, start: float, end: float) -> Stage:
+    """A stage's own progress, 0 to 1, as a part of the whole; that it is ready is not yet the end."""
+    return lambda what, share: on_stage(what, start + (end - start) * min(share, 0.99)) if share < 1 else None
