@@ -19,9 +19,11 @@ MAX_ROW_BYTES = json_array.MAX_ROW_CHARACTERS
 """A longer line is reported and skipped without being held in memory."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CUT_WORD = re.compile(r"(\\u?[0-9a-fA-F]{0,3}|\b[a-z]{1,4})$")
+"""What may be left of an escape, or of true, false and null, where a line breaks off."""
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_KINDS = {
-    b"\x1f\x8b": ("is compressed with gzip", "unpack it first: gunzip {path}"),
+    b"\x1f\x8b": ("is compressed with gzip", "unpack it first: gunzip -c {path} > unpacked.jsonl"),
     b"PK\x03\x04": ("is a zip file or a spreadsheet", "unpack it, or export the sheet, as JSON lines"),
     b"PAR1": ("is a Parquet file", "export it first, as with datasets: dataset.to_json('train.jsonl')"),
 }
@@ -108,6 +110,19 @@ def parse_line(raw: bytes) -> dict[str, Any] | str:
     except ValueError as error:  # a number of thousands of digits
         return f"not usable JSON: {error}"
     return json_array.usable_object(value, has_escapes=b"\\u" in raw)
+
+
+def breaks_off(raw: bytes) -> bool:
+    """Whether a line ends before its object does, as a crash leaves it; a mistake further ahead is the author's."""
+    text = raw.rstrip(b"\0").decode("utf-8", "replace").strip()
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        kept = len(_CUT_WORD.sub("", text).rstrip())
+        return text.startswith("{") and (error.msg.startswith("Unterminated") or error.pos >= kept)
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def _array_rows(file: io.BufferedReader[io.FileIO]) -> Iterator[tuple[int, dict[str, Any] | str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from personatune import files
 from personatune.data import journal
 from personatune.data.findings import counted
-from personatune.data.jsonl import is_one_array, parse_line
+from personatune.data.jsonl import breaks_off, is_one_array, parse_line, refuse_other_kinds
 from personatune.data.load import load_lenient
 from personatune.errors import PersonatuneError
 from personatune.evaluation.suite import load_suite
@@ -60,11 +60,11 @@ def _conversations(visit: Visit, path: Path) -> None:
     except OSError as error:
         visit.broken(f"{path.name} cannot be read: {error.strerror}", path, "correct its permissions")
         return
-    if not is_one_array(content[:4096]):
-        torn = _torn_end(content)
+    try:
+        refuse_other_kinds(content[:4096], path)
+        torn = b"" if is_one_array(content[:4096]) else _torn_end(content)
         if torn and _mend_end(visit, path, content, torn):
             content = path.read_bytes()
-    try:
         problems = load_lenient(path).problems if content.strip() else []
     except PersonatuneError as error:
         visit.refused(error, path)
@@ -83,27 +83,33 @@ def _conversations(visit: Visit, path: Path) -> None:
 
 
 def _torn_end(content: bytes) -> bytes:
-    """What stands after the last whole line, when it is no row: half a row, or zeros that a crash left."""
+    """What stands after the last whole line, when a crash left it: half a row, or zeros, and none before them."""
     last = content[content.rfind(b"\n") + 1 :]
-    if not last.strip(b" \t\r\0"):
-        return last if b"\0" in last else b""
-    return b"" if isinstance(parse_line(last), dict) else last
+    if b"\0" in content[: len(content) - len(last)] + last.rstrip(b"\0"):
+        return b""
+    return last if last.endswith(b"\0") or breaks_off(last) else b""
 
 
 def _mend_end(visit: Visit, path: Path, content: bytes, torn: bytes) -> bool:
     whole = _whole_row(path, torn)
+    zeros = torn.startswith(whole or b"\0")
 
     def cut() -> str:
         visit.keep(path)
         files.write_bytes(path, content[: len(content) - len(torn)] + (whole + b"\n" if whole else b""))
+        if zeros:
+            return "they were taken out"
         return "the whole row was found among the edits and put back" if whole else "the half row was taken out"
 
-    return visit.mends(f"{path.name} ends in the middle of a row", path, cut)
+    ends = "in zeros that a crash left" if zeros else "in the middle of a row"
+    return visit.mends(f"{path.name} ends {ends}", path, cut)
 
 
 def _whole_row(path: Path, torn: bytes) -> bytes | None:
-    """The one row among those ever edited here that begins as the torn one does."""
+    """The row itself, if only zeros follow it; else the one among those ever edited here that begins as it does."""
     start = torn.rstrip(b"\0")
+    if isinstance(parse_line(start), dict):
+        return start
     if len(start) < 20:
         return None
     found = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from personatune import files
-from personatune.errors import PersonaError, PersonatuneError, ResourceError
+from personatune.errors import PersonaError, PersonatuneError, ResourceError, from_os_error
 from personatune.persona import PERSONA_FILE, Character, Persona
 from personatune.repair import author_files, exports, leftovers, record, runs
 from personatune.repair.visit import Visit
@@ -27,9 +27,14 @@ def examine(folder: Path, *, mend: bool = True) -> Visit:
     try:
         with files.locked(folder / ".personatune" / "doctor.lock", busy):
             _all(visit)
-    except OSError:  # nothing may be written here: then nothing can be mended
+    except OSError as error:  # nothing may be written here: then nothing can be mended
         visit = Visit(folder, mend=False)
         _all(visit)
+        if not visit.sound:
+            failed = from_os_error(error, "mending it")
+            visit.broken(
+                f"nothing was mended: {failed.what}", Path(error.filename or folder), failed.fix or "try again"
+            )
     return visit
 
 

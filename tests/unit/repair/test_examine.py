@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from personatune import files, manifest
+from personatune.data.jsonl import breaks_off
 from personatune.errors import PersonaError, RunError, StoreError
 from personatune.jobs.queue import JobQueue
 from personatune.models import weights
@@ -401,6 +402,52 @@ def test_a_torn_row_that_an_edit_wrote_is_put_back_whole(persona):
     visit = examine(persona.folder)
     assert "put back" in said(visit)
     assert persona.train_file.read_bytes() == content
+
+
+ROW = '{"messages": [{"role": "user", "content": "Café?"}, {"role": "assistant", "content": "No."}]}'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [ROW.encode("cp1252"), ROW.replace("}]}", ",}]}").encode(), ROW.replace(": [", ": {").encode(), b"Was w"],
+    ids=["Windows-1252", "a comma too much", "another bracket", "no row at all"],
+)
+def test_a_last_row_with_a_mistake_is_the_author_s_to_mend(persona, written: bytes):
+    content = persona.train_file.read_bytes() + written
+    persona.train_file.write_bytes(content)
+    visit = examine(persona.folder)
+    assert "1 row of train.jsonl cannot be read" in said(visit)
+    assert persona.train_file.read_bytes() == content
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_another_encoding_is_refused_whole(persona, encoding: str):
+    content = persona.train_file.read_text(encoding="utf-8").encode(encoding)
+    persona.train_file.write_bytes(content)
+    assert not examine(persona.folder).sound
+    assert persona.train_file.read_bytes() == content
+
+
+@pytest.mark.parametrize("cut", range(1, len(ROW.encode())))
+def test_a_row_that_breaks_off_anywhere_is_taken_out(cut: int):
+    assert breaks_off(ROW.encode()[:cut])
+    assert breaks_off(ROW.encode()[:cut] + bytes(512))
+
+
+def test_zeros_after_a_whole_row_leave_the_row(persona):
+    content = persona.train_file.read_bytes()
+    persona.train_file.write_bytes(content.removesuffix(b"\n") + bytes(512))
+    visit = examine(persona.folder)
+    assert "zeros" in said(visit)
+    assert visit.sound
+    assert persona.train_file.read_bytes() == content
+
+
+def test_a_folder_in_which_nothing_can_be_kept_is_not_said_to_be_mended(persona):
+    shutil.rmtree(persona.store_file.parent)
+    persona.store_file.parent.write_text("a file")
+    assert "nothing was mended" in said(examine(persona.folder))
+    assert not examine(persona.folder).sound
 
 
 def test_a_job_whose_process_is_gone_is_not_running(persona):
