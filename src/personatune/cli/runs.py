@@ -49,7 +49,8 @@ def list_runs(persona: str = ".", /, *, page: int = 1, json_: Json = False) -> N
         return
     if not runs:
         raise UsageError(f"{who.name} has {count} runs: there is no page {page}", fix="--page 1 has the newest runs")
-    out().print(runs_table(runs))
+    console = out()
+    console.print(runs_table(runs, console.width))
     if count > _PAGE:
         older = f"; older ones: personatune runs {persona} --page {page + 1}" if page * _PAGE < count else ""
         out().print(f"{len(runs)} of {count:,} runs{older}", markup=False)

@@ -20,6 +20,8 @@ _NONE = "-"
 _STATUS_STYLES = {"finished": "green", "training": "cyan", "interrupted": "yellow", "failed": "red"}
 _SHOWN_SIBLINGS = 8
 _WHOLE_COLUMNS = ("run", "status")
+_WIDE = 112
+"""Characters that a line of every figure of a run takes."""
 KINDS = {
     "data": "data version",
     "run": "run",
@@ -31,25 +33,33 @@ KINDS = {
 }
 
 
-def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """One line a run, with its held-out loss (nats a token) before and after, and how many probes stopped."""
-    table = _table("run", "when", "status", "model", "method")
-    for heading in ("epochs", "held-out", "stopped", "time"):
+def runs_table(runs: Sequence[RunRecord], width: int = _WIDE) -> Table:
+    """One line a run, with its held-out loss (nats a token) before and after, and how many probes stopped.
+
+    In a narrow terminal (`width` in characters) what `runs show` tells of a run is left to it.
+    """
+    wide = width >= _WIDE
+    table = _table("run", "when", "status", "model")
+    if wide:
+        table.add_column("method")
+        table.add_column("epochs", justify="right")
+    for heading in ("held-out", "stopped", "time"):
         table.add_column(heading, justify="right")
-    table.add_column("data", no_wrap=True)
+    if wide:
+        table.add_column("data", no_wrap=True)
     for run in runs:
         flat = flattened(run.manifest)
+        told = [_plain(flat.get("recipe.resolved.method")), _number(flat.get("epochs"))]
         table.add_row(
             run.name,
             f"{run.created.astimezone():%m-%d %H:%M}",
             Text(run.status, style=_STATUS_STYLES[run.status]),
-            _plain(run.model),
-            _plain(flat.get("recipe.resolved.method")),
-            _number(flat.get("epochs")),
+            _plain(run.model if wide else run.model.rstrip("/").rpartition("/")[2]),
+            *(told if wide else ()),
             _change(flat.get("heldout.nll_before"), flat.get("heldout.nll_after")),
             _of(flat.get("stop.stopped"), flat.get("stop.probes")),
             _seconds(flat.get("seconds.train")),
-            _plain(run.dataset[:8] if run.dataset else None),
+            *([_plain(run.dataset[:8] if run.dataset else None)] if wide else ()),
         )
     return table
 

@@ -53,6 +53,12 @@ def test_the_list_shows_each_run_on_a_line():
         assert part in whole
 
 
+def test_a_narrow_terminal_has_each_run_on_a_line_too():
+    text = shown(runs_table([run("r3", dataset=DATA, status="interrupted", manifest=MANIFEST)], 80), 80)
+    for part in ("r3", "interrupted", "3.09 -> 2.21", "4/4", "5:12 min"):
+        assert part in text.splitlines()[-2]
+
+
 def test_a_run_in_full_shows_what_its_manifest_has():
     text = shown(run_panel(run("r3", dataset=DATA, manifest=MANIFEST)))
     for part in (
