@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "judging"))
 from contests import Clock, judge_all, judging_of, preferring, session_of, store_in_memory
 
 import personatune
-from personatune.judging.result import read, result
+from personatune.judging.result import result
+from personatune.judging.rows import read
 from personatune.store import judgings
 from personatune.store.store import Store
 

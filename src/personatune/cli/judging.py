@@ -26,7 +26,7 @@ from personatune.judging.order import SITTING
 from personatune.judging.plan import REAL, JudgingOptions, which
 from personatune.judging.prompts import read_prompts
 from personatune.judging.replies import Making, Voices, prepare
-from personatune.judging.result import read
+from personatune.judging.rows import read
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Waiting
 from personatune.models import embedder
 from personatune.models.device import DeviceChoice

@@ -11,7 +11,8 @@ _ADDRESS = re.compile(r"remote:[^\s#,]+(?P<model>#[^\s,:]*(?::[^\s,:]+)?)?")
 
 def votes_on(persona: Persona, run: str) -> tuple[str, ...]:
     """One sentence a closed judging and judge that the run stood in, the newest first; nobody is named."""
-    from personatune.judging.result import read, result
+    from personatune.judging.result import result
+    from personatune.judging.rows import read
     from personatune.store import judgings
     from personatune.store.of_persona import open_store
 

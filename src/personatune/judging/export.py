@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from personatune.conversation import Message
 from personatune.judging.plan import plan_of
-from personatune.judging.result import JudgingRows
+from personatune.judging.rows import JudgingRows
 from personatune.store.records import SampleRecord
 
 

@@ -17,7 +17,8 @@ from personatune.evaluation.signals.voice import Voice
 from personatune.generation.contestants import is_run
 from personatune.judging.agreement import ENOUGH_VOTES
 from personatune.judging.plan import which
-from personatune.judging.result import JudgingRows, Result, result
+from personatune.judging.result import Result, result
+from personatune.judging.rows import JudgingRows
 from personatune.persona import Persona
 from personatune.store.judging_records import JudgingRecord
 

@@ -6,7 +6,7 @@ from personatune.data.doctor import unsound
 from personatune.data.preferences import VOTES, Preference, Preferences, settled
 from personatune.errors import UsageError
 from personatune.judging import export
-from personatune.judging.result import read
+from personatune.judging.rows import read
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.store import Store

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from personatune.errors import UsageError
 from personatune.evaluation.signals.loop import rep_4, zlib_ratio
 from personatune.evaluation.signals.signal import Signal
 from personatune.evaluation.signals.voice import Voice
@@ -23,16 +21,14 @@ from personatune.judging.agreement import (
     signal_agreement,
     two_sided_p,
 )
-from personatune.judging.ballots import Ballot, ballots
-from personatune.judging.order import PairPlace
+from personatune.judging.ballots import Ballot
 from personatune.judging.plan import REAL, JudgingPlan, plan_of, which
 from personatune.judging.ranking import ranking, wanted_for
+from personatune.judging.rows import JudgingRows
 from personatune.judging.sentences import overall, verdict_of
 from personatune.judging.stopping import called, evidence, preference_interval, votes_needed
-from personatune.store import judgings
-from personatune.store.judging_records import JudgeRecord, JudgingRecord, PairRecord, ReasonRecord, ReplyRecord
+from personatune.store.judging_records import JudgeRecord, ReasonRecord
 from personatune.store.records import SampleRecord
-from personatune.store.store import Store
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _SAME_DIFFERENCE = 0.6
@@ -188,67 +184,6 @@ class Result(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The record that `--json` prints."""
         return self.model_dump(mode="json")
-
-
-@dataclass(frozen=True)
-class JudgingRows:
-    """Everything that is recorded of one judging."""
-
-    judging: JudgingRecord
-    """The contest."""
-    pairs: tuple[PairRecord, ...]
-    """Its pairs."""
-    replies: tuple[ReplyRecord, ...]
-    """Their replies."""
-    samples: dict[str, SampleRecord]
-    """What was said, by id."""
-    judges: tuple[JudgeRecord, ...]
-    """Who judged."""
-    answers: dict[str, list[judgings.Answer]]
-    """What each judge was shown and said."""
-    reasons: tuple[ReasonRecord, ...]
-    """The reasons."""
-
-    @property
-    def places(self) -> list[PairPlace]:
-        """The pairs as the order sees them."""
-        return [PairPlace(pair.number, pair.first, pair.second, pair.state) for pair in self.pairs]
-
-    def ballots(self) -> dict[str, list[Ballot]]:
-        """Each judge's standing votes."""
-        data = next((at for at, one in enumerate(self.judging.contestants) if which(one) == REAL), None)
-        return {
-            one.judge: ballots(self.answers[one.judge], self.places, one.judge, data if one.wrote_lines else None)
-            for one in self.judges
-        }
-
-    def said(self) -> dict[tuple[int, int], SampleRecord]:
-        """The sample of each pair and contestant."""
-        return {
-            (reply.pair, reply.contestant): self.samples[reply.sample]
-            for reply in self.replies
-            if reply.sample is not None
-        }
-
-
-def read(store: Store, judging_id: str) -> JudgingRows:
-    """Everything recorded of a closed judging. Raises `UsageError` while it is open: nobody may know before the end."""
-    judging = judgings.get(store, judging_id)
-    if judging.closed is None:
-        raise UsageError(
-            f"judging {judging.id} is still open, and nobody may know who is who before it is closed",
-            fix="close it first: personatune judge CONTESTANTS --close",
-        )
-    judges = judgings.judges(store, judging_id)
-    return JudgingRows(
-        judging=judging,
-        pairs=tuple(judgings.pairs(store, judging_id)),
-        replies=tuple(judgings.replies(store, judging_id)),
-        samples=judgings.samples(store, judging_id),
-        judges=tuple(judges),
-        answers={one.judge: judgings.answers(store, judging_id, one.judge) for one in judges},
-        reasons=tuple(judgings.reasons(store, judging_id)),
-    )
 
 
 def result(rows: JudgingRows, signals: Sequence[Signal] = (), voice: Voice | None = None) -> Result:

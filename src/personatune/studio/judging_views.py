@@ -10,7 +10,8 @@ from personatune.charts.votes import Share
 from personatune.generation.contestants import run_names
 from personatune.judging.export import votes
 from personatune.judging.plan import REAL
-from personatune.judging.result import JudgeResult, JudgingRows
+from personatune.judging.result import JudgeResult
+from personatune.judging.rows import JudgingRows
 from personatune.judging.session import displayed
 from personatune.judging.stopping import evidence
 from personatune.persona import Persona

@@ -16,7 +16,8 @@ from personatune.judging.export import preferences, votes
 from personatune.judging.maker import Maker
 from personatune.judging.order import TOO_FAST
 from personatune.judging.replies import Making, prepare
-from personatune.judging.result import read, result
+from personatune.judging.result import result
+from personatune.judging.rows import read
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Waiting, displayed
 from personatune.judging.stopping import evidence
 from personatune.store import judgings

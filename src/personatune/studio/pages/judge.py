@@ -22,7 +22,8 @@ from personatune.judging.measured import measured
 from personatune.judging.order import SITTING
 from personatune.judging.plan import REAL, JudgingOptions, plan_of, which
 from personatune.judging.prompts import read_prompts
-from personatune.judging.result import JudgeResult, JudgingRows, Result, read
+from personatune.judging.result import JudgeResult, Result
+from personatune.judging.rows import JudgingRows, read
 from personatune.judging.sentences import remarks, remarks_on_all
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Voted, Waiting
 from personatune.judging.stopping import CALLED_AT
