@@ -26,14 +26,17 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 class Look(BaseModel):
     """How the character looks where it is shown: on the page of a web export."""
 
+    # Descriptions, not docstrings: to find those in the source, every command would take longer.
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    colour: str | None = None
-    """The character's colour, as `#3b7a57`."""
-    emoji: str | None = Field(None, min_length=1, max_length=16)
-    """One emoji that stands for the character where there is no picture."""
-    picture: str | None = None
-    """A picture in the persona's folder: PNG, JPEG, WebP or GIF."""
+    colour: str | None = Field(None, description="The character's colour, as `#3b7a57`.")
+    emoji: str | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="One emoji that stands for the character where there is no picture.",
+    )
+    picture: str | None = Field(None, description="A picture in the persona's folder: PNG, JPEG, WebP or GIF.")
 
     @field_validator("colour")
     @classmethod
@@ -67,22 +70,18 @@ class Character(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(min_length=1, max_length=100)
-    """The character's name, as it is shown to people."""
-    summary: str = ""
-    """One line that says who the character is."""
-    description: str = ""
-    """Who the character is and the world around them."""
-    voice: str = ""
-    """How the character talks: sentences, habits, what they never do."""
-    greeting: str = ""
-    """What the character says when a chat opens."""
-    look: Look = Look()
-    """How the character looks: colour, emoji, picture."""
-    training: dict[str, Any] = Field(default_factory=dict)
-    """Recipe keys that this character wants otherwise than the defaults."""
-    generation: dict[str, Any] = Field(default_factory=dict)
-    """Generation parameters that this character wants otherwise than the defaults."""
+    name: str = Field(min_length=1, max_length=100, description="The character's name, as it is shown to people.")
+    summary: str = Field("", description="One line that says who the character is.")
+    description: str = Field("", description="Who the character is and the world around them.")
+    voice: str = Field("", description="How the character talks: sentences, habits, what they never do.")
+    greeting: str = Field("", description="What the character says when a chat opens.")
+    look: Look = Field(Look(), description="How the character looks: colour, emoji, picture.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Recipe keys that this character wants otherwise than the defaults."
+    )
+    generation: dict[str, Any] = Field(
+        default_factory=dict, description="Generation parameters that this character wants otherwise than the defaults."
+    )
 
 
 class Persona:

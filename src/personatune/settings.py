@@ -6,6 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+from personatune.numbers import whole_number
+
 JOB_RESULT = "PERSONATUNE_RESULT"
 """The environment variable that tells a command where to leave its exit code, when it is a job of the queue."""
 SHARERS = "PERSONATUNE_SHARERS"
@@ -15,7 +17,7 @@ SHARERS = "PERSONATUNE_SHARERS"
 def sharers() -> int:
     """How many trainings share the memory of the device."""
     told = os.environ.get(SHARERS, "")
-    return max(1, int(told)) if told.isdigit() else 1
+    return max(1, whole_number(told) or 1)
 
 
 def follows() -> bool:

@@ -21,6 +21,7 @@ from personatune.data.importing.script import UnclearSpeakerError
 from personatune.data.importing.understood import Understood, Wish
 from personatune.data.load import to_jsonl
 from personatune.errors import DataError, UsageError
+from personatune.numbers import whole_number
 from personatune.persona import PERSONA_FILE, Persona
 from personatune.studio import persona_text
 
@@ -155,10 +156,10 @@ def _read(order: Order, wish: Wish) -> Understood:
         for number, speaker in enumerate(error.speakers, start=1):
             err().print(f"  {number}  {speaker}", markup=False)
         err().print("its number: ", end="")
-        answer = sys.stdin.readline().strip()
-        if not (answer.isascii() and answer.isdigit() and 0 < int(answer[:6]) <= len(error.speakers)):
+        answer = whole_number(sys.stdin.readline().strip(), len(error.speakers))
+        if not answer:
             raise
-        chosen = error.speakers[int(answer) - 1]
+        chosen = error.speakers[answer - 1]
         return reading.understand(content, replace(wish, character=chosen), order.format)
 
 

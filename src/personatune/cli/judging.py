@@ -30,6 +30,7 @@ from personatune.judging.rows import read
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Waiting
 from personatune.models import embedder
 from personatune.models.device import DeviceChoice
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import Choice, JudgingRecord
@@ -356,8 +357,8 @@ class Sitting:
 
 
 def _reason(key: str) -> int | None:
-    place = int(key) - FIRST_REASON if key.isascii() and key.isdigit() else -1
-    return place if 0 <= place < len(REASONS) else None
+    number = whole_number(key, FIRST_REASON + len(REASONS) - 1)
+    return number - FIRST_REASON if number is not None and number >= FIRST_REASON else None
 
 
 def _user() -> str:

@@ -16,6 +16,7 @@ from personatune.data.edit import Splice
 from personatune.data.formats.messages import origin_of, turns
 from personatune.data.importing.appending import appended
 from personatune.errors import DataError, from_os_error
+from personatune.numbers import whole_number
 
 FILE = "drafts.jsonl"
 DECISIONS = "draft-decisions.jsonl"
@@ -215,7 +216,7 @@ def _identity(draft: Draft) -> tuple[str, str]:
 def _read(line: str, source: Source) -> Draft | None:
     try:
         value = json.loads(line)
-        if not isinstance(value, dict) or not str(value["draft"])[1:].isdigit() or not value["draft"].startswith("d"):
+        if not isinstance(value, dict) or value["draft"][:1] != "d" or whole_number(value["draft"][1:]) is None:
             return None
         said: tuple[Message, ...] = turns(value["messages"], "messages", source) if value.get("messages") else ()
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError, DataError):

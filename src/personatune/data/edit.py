@@ -14,6 +14,7 @@ from personatune.data.doctor import unsound
 from personatune.data.formats import FORMATS, format_of, pairs
 from personatune.data.jsonl import MAX_ROW_BYTES, is_one_array, parse_line, refuse_other_kinds
 from personatune.errors import DataError
+from personatune.numbers import whole_number
 
 _MARK = b"\xef\xbb\xbf"
 _LINE_BREAKS = "\x85\u2028\u2029"
@@ -183,7 +184,7 @@ def as_lines(content: bytes, name: str = "train.jsonl") -> Splice:
 def read_row(raw: bytes, where: str) -> Conversation:
     """The conversation of one line. Raises `DataError` saying why there is none."""
     path, _, line = where.rpartition(":")
-    source = Source(path=path or where, line=int(line) if line.isdigit() else 1)
+    source = Source(path=path or where, line=whole_number(line) or 1)
     if len(raw) > MAX_ROW_BYTES:
         raise DataError(f"the line is over {MAX_ROW_BYTES >> 20} MiB, too long for one conversation", where=where)
     value = parse_line(raw)

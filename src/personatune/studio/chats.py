@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personatune import files
 from personatune.conversation import Message
@@ -21,6 +21,7 @@ from personatune.generation.engine import Sample
 from personatune.generation.keeping import keep_reply
 from personatune.generation.params import GenerationParams
 from personatune.generation.talk import Talk
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.studio.calibrations import Calibrations, nearby
 from personatune.studio.voices import Voices
@@ -75,7 +76,7 @@ class Chat(BaseModel):
 
     model_config = _FROZEN
 
-    id: str
+    id: str = Field(pattern=r"^c[0-9]{1,18}$")
     """`c1`, `c2`, ..."""
     sides: tuple[Side, ...]
     """One contestant, or two that answer the same words."""
@@ -157,7 +158,7 @@ class Chats:
         """The talk of this number. Raises `UsageError` when there is none, or its file is damaged."""
         path = _folder(persona) / f"{chat_id}.json"
         try:
-            if not (chat_id[:1] == "c" and chat_id[1:].isdigit()):
+            if not (chat_id[:1] == "c" and whole_number(chat_id[1:]) is not None):
                 raise FileNotFoundError
             return Chat.model_validate_json(path.read_bytes())
         except FileNotFoundError as error:
@@ -172,7 +173,7 @@ class Chats:
         folder = _folder(persona)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            number = max((int(path.stem[1:]) for path in folder.glob("c*.json") if path.stem[1:].isdigit()), default=0)
+            number = max((whole_number(path.stem[1:]) or 0 for path in folder.glob("c*.json")), default=0)
             while True:
                 number += 1
                 try:

@@ -18,6 +18,8 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from personatune.numbers import whole_number
+
 ENTER = "/enter"
 TOKEN_HEADER = "x-personatune-token"
 TOKEN_FIELD = "token"
@@ -167,7 +169,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if kind not in _BODIES and not (kind == "" and length == "0"):
             return await refuse(415, f"Refused: a body of the type {kind[:80] or 'unknown'}.")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
+        if whole_number(length, LARGEST_BODY) is None:
             return await refuse(413, _TOO_LARGE)
         try:
             async with asyncio.timeout(SLOWEST_BODY):

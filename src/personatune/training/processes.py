@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from personatune.errors import RecipeError, ResourceError
+from personatune.numbers import whole_number
 from personatune.training.batches import divides
 from personatune.training.recipe import Recipe
 
@@ -80,11 +81,11 @@ class Processes:
 
 def here() -> Processes:
     """This process, as its launcher called it; the only one where there is no launcher."""
-    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-    if not (rank.isdigit() and count.isdigit() and "MASTER_ADDR" in os.environ):
+    rank, count = (whole_number(os.environ.get(name, "")) for name in ("RANK", "WORLD_SIZE"))
+    if rank is None or count is None or "MASTER_ADDR" not in os.environ:
         return Processes()
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
-    return Processes(int(rank), max(1, int(count)), sharded and int(count) > 1)
+    return Processes(rank, max(1, count), sharded and count > 1)
 
 
 def refuse_what_they_cannot(recipe: Recipe, processes: Processes) -> None:

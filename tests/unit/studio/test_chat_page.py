@@ -333,6 +333,7 @@ def test_a_fix_that_says_nothing_new_or_a_test_prompt_is_explained_where_it_is_w
     odd.post(f"{where}/fix", {"side": "0", "turn": "0", "reply": "Better.", "prompt": "Good day!"})
     assert b"Good day!" in odd.persona.train_file.read_bytes()
     odd.post(f"{where}/fix", {"side": "4", "turn": "0", "reply": "x"}, status=400)
+    odd.post(f"{where}/fix", {"side": "5³", "turn": "0", "reply": "x"}, status=400)
 
 
 def test_faults_that_are_seen_stand_beside_the_reply(tmp_path: Path):

@@ -18,6 +18,7 @@ from personatune.evaluation import fixing
 from personatune.generation.choosing import Choice, choose
 from personatune.generation.contestants import UNTRAINED, check, params_of, run_names
 from personatune.generation.params import GenerationParams
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.studio.asking import Form, Who, contestant, studio_of, text, texts
 from personatune.studio.calibrations import calibrations
@@ -274,14 +275,13 @@ def _set(known: Chats, persona: Persona, chat: str, form: FormData) -> None:
 
 
 def _seen(form: FormData) -> int | None:
-    seen = text(form, "seen")
-    return int(seen) if seen.isdigit() and len(seen) < 10 else None
+    return whole_number(text(form, "seen"))
 
 
 def _number(value: str) -> int:
-    if not value.isdigit() or len(value) > 9:
+    if (number := whole_number(value)) is None:
         raise UsageError("the page does not say which reply it means", fix="load the page again")
-    return int(value)
+    return number
 
 
 def _bad(persona: Persona, sample: str) -> fixing.BadReply:

@@ -13,6 +13,7 @@ from personatune.errors import UsageError
 from personatune.evaluation.kept import contestants_of, kept_cases
 from personatune.generation.contestants import UNTRAINED, run_names
 from personatune.models.starter import STARTERS, missing
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.store.of_persona import open_store
 from personatune.studio.asking import Form, Who, contestant, text, texts
@@ -72,7 +73,7 @@ def models(request: Request, persona: Who, form: Form) -> Response:
     if len(wanted) < 2:
         raise UsageError("comparing takes two models or more", fix="tick or name another one")
     seeds = text(form, "seeds").replace(",", " ").split()
-    if not all(seed.isdigit() and len(seed) < 19 for seed in seeds):
+    if not all(whole_number(seed, 10**18) is not None for seed in seeds):
         raise UsageError("the seeds are whole numbers", fix="as in: 0, 1, 2")
     argv = ["compare-models", persona.name, *(f"--model={model}" for model in wanted)]
     argv += ["--seeds", *seeds] if seeds else []
@@ -134,7 +135,7 @@ def _asked(persona: Persona, form: FormData) -> list[str]:
         said = text(form, flag).strip()
         if not said or (flag == "prompts" and own):
             continue
-        if not said.isdigit() or not 1 <= int(said) <= 1000:
+        if not whole_number(said, 1000):
             raise UsageError(f"{name}: {said[:20]!r} will not do", fix="give a whole number from 1 to 1000")
         argv += [f"--{flag}", said]
     if not own and not persona.suite_file.is_file():

@@ -21,6 +21,7 @@ from personatune.data.edit import RowPlace, Splice
 from personatune.data.findings import counted
 from personatune.data.jsonl import is_one_array
 from personatune.errors import DataError, PersonatuneError, UsageError
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.studio.asking import Form, Who, text, texts
 from personatune.studio.catalogues import catalogues
@@ -132,7 +133,8 @@ def remarks(request: Request, persona: Who, rows: str = "") -> Response:
     views = []
     for word in rows.split(",")[:1000]:
         number, _, key = word.partition(".")
-        placed = catalogue.row(int(number)) if number.isdigit() and len(number) < 10 else None
+        place = whole_number(number)
+        placed = catalogue.row(place) if place is not None else None
         if placed is None or placed.row.key != key:
             placed = by_key.get(key)
         if placed is not None:
@@ -175,8 +177,8 @@ def form_again(request: Request, persona: Who, form: Form) -> Response:
     """The form as it is filled, with a turn more or less."""
     turns = list(zip(texts(form, "role"), texts(form, "content"), strict=False))
     op, _, which = text(form, "op").partition("-")
-    if op == "remove" and which.isdigit() and int(which) < len(turns):
-        del turns[int(which)]
+    if op == "remove" and (at := whole_number(which, len(turns) - 1)) is not None:
+        del turns[at]
     elif op == "system":
         turns.insert(0, ("system", ""))
     elif op == "add":
@@ -332,10 +334,10 @@ def _find(catalogue: Catalogue, number: int, key: str) -> Placed:
 
 
 def _place(form: FormData) -> RowPlace:
-    number = text(form, "number")
-    if not number.isdigit() or len(number) > 9:
+    number = whole_number(text(form, "number"))
+    if number is None:
         raise UsageError("the form does not say which row it is about", fix="load the page again")
-    return RowPlace(int(number), text(form, "key"))
+    return RowPlace(number, text(form, "key"))
 
 
 def _said(form: FormData) -> Conversation:

@@ -27,6 +27,7 @@ from personatune.judging.rows import JudgingRows, read
 from personatune.judging.sentences import remarks, remarks_on_all
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Voted, Waiting
 from personatune.judging.stopping import CALLED_AT
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import JudgingRecord
@@ -134,7 +135,7 @@ def vote(request: Request, persona: str, judging: str, sent: Sent) -> Response:
     told = sent.get("told", "")
     with _store(who) as store:
         session = Session(store, judgings.get(store, judging))
-        milliseconds = min(int(told), 2**31) if told.isascii() and told.isdigit() else None
+        milliseconds = whole_number(told, 2**31)
         voted = session.vote(sent.get("key", ""), sent.get("choice", ""), milliseconds)  # type: ignore[arg-type]
     return _answer(request, who, judging, judge, voted=voted, go_on=on)
 

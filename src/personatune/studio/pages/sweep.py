@@ -20,6 +20,7 @@ from personatune.evaluation.cases import PARAMETERS
 from personatune.files import content_hash
 from personatune.generation.choosing import Choice, choose
 from personatune.generation.contestants import UNTRAINED, check, params_of, run_names
+from personatune.numbers import whole_number
 from personatune.persona import Persona
 from personatune.store import sweeps
 from personatune.store.of_persona import open_store
@@ -247,9 +248,9 @@ def _numbers(name: str, said: str) -> list[float]:
 
 
 def _whole(what: str, said: str) -> int:
-    if not said.isdigit() or len(said) > 6:
+    if (number := whole_number(said, 10**6)) is None:
         raise UsageError(f"{what}: {said[:20]!r} is no whole number", fix="give 1 or more")
-    return int(said)
+    return number
 
 
 def _seconds_each(persona: Persona, which: str) -> float | None:
