@@ -157,7 +157,8 @@ def _keys(title: str, model: type[BaseModel], about: str = "") -> str:
         plain = default is PydanticUndefined or default in (None, "", (), {}) or isinstance(default, BaseModel)
         shown = "must be given" if field.is_required() else "" if plain else f"`{_toml(default)}`"
         kind = _kind(schema["properties"][key], schema.get("$defs", {}))
-        lines.append(f"| `{key}` | {kind} | {shown} | {_cell(field.description or sentences[name])} |")
+        sentence = _cell(sentences.get(name) or str(field.description))
+        lines.append(f"| `{key}` | {kind} | {shown} | {sentence} |")
     return "\n".join([*lines, ""])
 
 
