@@ -27,6 +27,7 @@ from personatune.judging.plan import REAL, JudgingOptions, which
 from personatune.judging.prompts import read_prompts
 from personatune.judging.replies import Making, Voices, prepare
 from personatune.judging.rows import read
+from personatune.judging.sentences import remedy_for_broken
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Waiting
 from personatune.models import embedder
 from personatune.models.device import DeviceChoice
@@ -309,6 +310,8 @@ class Sitting:
             "same": "Nearly all replies are the same, word for word: there is nothing to tell apart.",
             "broken": "Nearly all replies of one contestant are mechanically broken: there is little to judge by ear.",
         }[enough.why]
+        if enough.why == "broken":
+            said = f"{said}\n{remedy_for_broken(self._session.judging.contestants)}"
         more = ", g: go on judging" if enough.why == "verdict" else ""
         self._view.remark(f"{said} c: close the judging for all and see who is who{more}, q: leave it open", "bold")
         while True:
@@ -324,6 +327,7 @@ class Sitting:
             elif key == "u" and self._session.undo(self._judge):
                 return True
             elif key in ("q", END):
+                self._view.remark("It stays open, with your votes; the same command asks again.", "dim")
                 return False
 
     def _wrote_lines(self) -> bool:

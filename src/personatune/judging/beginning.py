@@ -13,6 +13,7 @@ from personatune.evaluation.learned import seen_by
 from personatune.generation.contestants import UNTRAINED, is_run, model_of, params_of
 from personatune.judging.plan import REAL, JudgingOptions, JudgingPlan, checked, fingerprint
 from personatune.judging.prompts import Asked, pool
+from personatune.models.resolve import refuse_unknown
 from personatune.persona import Persona
 from personatune.store import judgings
 from personatune.store.judging_records import JudgingRecord, PairRecord
@@ -53,6 +54,8 @@ def open_judging(
         model=next((model_of(persona, one, options.model) for one in names if one in UNTRAINED), None),
         left_out=found.left_out,
     )
+    if plan.model is not None:
+        refuse_unknown(plan.model)  # before anything is recorded, or the judging could not go on
     asked = found.asked[: options.prompts]
     judging = JudgingRecord(contestants=full, fingerprint=mark, plan=plan.model_dump(mode="json"))
     return judgings.add(store, judging, paired(asked, names, seed))

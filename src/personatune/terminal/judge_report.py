@@ -26,11 +26,12 @@ def print_result(result: Result, console: Console) -> None:
 def print_judgings(judgings: Sequence[JudgingRecord], console: Console) -> None:
     """The list of judgings."""
     table = Table()
-    for heading in ("judging", "between", "begun", "state"):
+    for heading in ("judging", "between", "untrained model", "begun", "state"):
         table.add_column(heading)
     for one in judgings:
         state = "open" if one.closed is None else f"closed {one.closed:%Y-%m-%d}"
-        table.add_row(one.id, printable(", ".join(one.contestants)), f"{one.created:%Y-%m-%d %H:%M}", state)
+        between, model = printable(", ".join(one.contestants)), printable(str(one.plan.get("model") or "-"))
+        table.add_row(one.id, between, model, f"{one.created:%Y-%m-%d %H:%M}", state)
     console.print(Fitted(table))
 
 

@@ -9,7 +9,7 @@ from contests import Clock, plainly, voices
 from personas import add_run, persona_in, rows
 
 from personatune.data.normalise import normalised
-from personatune.errors import RunError, UsageError
+from personatune.errors import ModelError, RunError, UsageError
 from personatune.judging.beginning import find_judging, open_judging
 from personatune.judging.plan import JudgingOptions, plan_of
 from personatune.judging.prompts import everyday, read_prompts
@@ -102,6 +102,13 @@ def test_rows_that_were_edited_or_varied_since_do_not_count_as_unseen(persona, s
     judging = open_judging(store, persona, ["r1", "data"])
     said = [pair.messages[0].content for pair in judgings.pairs(store, judging.id)]
     assert edited.prompts[0] not in said
+
+
+@pytest.mark.parametrize("model", ["starter/gemma-3-27m", "no such model", "somewhere/model.gguf"])
+def test_an_opponent_whose_model_is_not_there_leaves_no_judging_behind(persona, store, model):
+    with pytest.raises(ModelError, match="there is no"):
+        open_judging(store, persona, ["r1", "prompted"], JudgingOptions(model=model))
+    assert judgings.listed(store) == []
 
 
 def test_own_prompts_take_the_place_of_all_others(persona, store):

@@ -18,6 +18,7 @@ from personatune.judging.order import TOO_FAST
 from personatune.judging.replies import Making, prepare
 from personatune.judging.result import result
 from personatune.judging.rows import read
+from personatune.judging.sentences import remedy_for_broken
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Waiting, displayed
 from personatune.judging.stopping import evidence
 from personatune.store import judgings
@@ -54,6 +55,12 @@ def test_nothing_that_is_shown_says_who_answered(store, clock):
         assert not any(sample in said.split() for sample in judgings.samples(store, judging.id))
         clock.pass_by(9)
         session.vote(shown.key, "tie")
+
+
+def test_a_contest_that_is_mostly_broken_names_a_fair_one():
+    assert "--model starter/" in remedy_for_broken(["dot@r1", "dot@prompted"])
+    assert "--model" not in remedy_for_broken(["dot@r1", "dot@r2"])
+    assert "--include-faults" in remedy_for_broken(["dot@r1", "dot@r2"])
 
 
 def test_sides_keys_and_counts_are_independent_of_who_answered(store, clock):

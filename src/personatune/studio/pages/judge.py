@@ -24,7 +24,7 @@ from personatune.judging.plan import REAL, JudgingOptions, plan_of, which
 from personatune.judging.prompts import read_prompts
 from personatune.judging.result import JudgeResult, Result
 from personatune.judging.rows import JudgingRows, read
-from personatune.judging.sentences import remarks, remarks_on_all
+from personatune.judging.sentences import remarks, remarks_on_all, remedy_for_broken
 from personatune.judging.session import REASONS, Closed, Enough, Session, Shown, Voted, Waiting
 from personatune.judging.stopping import CALLED_AT
 from personatune.numbers import whole_number
@@ -318,6 +318,7 @@ def _state(
         "progress": desk.progress(who, judging),
         "error": error if isinstance(error, PersonatuneError) or error is None else PersonatuneError(str(error)),
         "enough": found.why if isinstance(found, Enough) else None,
+        "remedy": remedy_for_broken(record.contestants),
         "closed": isinstance(found, Closed),
         "go_on": go_on,
         "sitting": SITTING,
