@@ -154,7 +154,7 @@ class Persona:
                 )
             raise PersonaError(
                 f"there is no persona folder {str(folder)!r} here",
-                fix=_how_to_make(folder.name),
+                fix=_meant(folder) or _how_to_make(folder.name),
             )
         return cls(folder, read_character(path))
 
@@ -242,7 +242,7 @@ def refuse_existing(folder: Path) -> None:
             fix="use letters, digits, '-' and '_', as in: my-robot",
         )
     if folder.exists():
-        raise UsageError(f"{folder} exists already", fix="choose another name, or remove that folder first")
+        raise UsageError(f"{folder} exists already", fix=_instead_of_making(folder))
 
 
 def _make(folder: Path, texts: Mapping[str, str | bytes]) -> Persona:
@@ -262,6 +262,22 @@ def _make(folder: Path, texts: Mapping[str, str | bytes]) -> Persona:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Persona.open(folder)
+
+
+def _meant(folder: Path) -> str | None:
+    """The persona beside `folder` whose name is nearly the same."""
+    try:
+        beside = [path.name for path in folder.parent.iterdir() if (path / PERSONA_FILE).is_file()]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(folder.name, beside, n=1)
+    return f"did you mean: {folder.with_name(near[0])}   or make it: {_how_to_make(folder.name)}" if near else None
+
+
+def _instead_of_making(folder: Path) -> str:
+    if (folder / PERSONA_FILE).is_file():
+        return f"choose another name, or add conversations to it: personatune data import FILE --into {folder}"
+    return "choose another name, or move it away first"
 
 
 def _how_to_make(name: str) -> str:

@@ -208,7 +208,7 @@ def test_what_it_prints_last_is_how_to_serve_it_and_what_a_visitor_fetches(expor
 
     assert outcome.code == 0
     assert "there already, whole and unchanged" in outcome.out
-    assert "next:   python -m http.server -d dot/exports/r1-web 8000" in outcome.out
+    assert "next:   python -m http.server -b 127.0.0.1 -d dot/exports/r1-web 8000" in outcome.out
     assert "one visitor fetches" in outcome.out
     assert "dot, GGUF" in outcome.out
     assert "dot, ONNX" in outcome.out

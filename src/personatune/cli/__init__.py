@@ -29,7 +29,10 @@ VERBS = {
     "compare": ("compare", "ask contestants the same prompts and seeds, and show the replies side by side"),
     "judge": ("judge", "hear blind pairs and say which sounds more like the character, until a verdict is clear"),
     "compare-models": ("compare_models", "train the same data and recipe on several models, then compare them"),
-    "export": ("export", "write a run for llama.cpp, Ollama or transformers, compared with the run before it counts"),
+    "export": (
+        "export",
+        "a run as a web page, for llama.cpp, Ollama or transformers, compared with the run before it counts",
+    ),
     "runs": ("runs", "list runs; show one, compare two, trace where a reply came from"),
     "studio": ("studio", "the whole loop in the browser, on this machine only"),
     "jobs": ("jobs", "long commands that run or wait: list them, stop one"),

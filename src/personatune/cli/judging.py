@@ -350,7 +350,7 @@ class Sitting:
         session = self._session
         places = session.places()
         left_out = session.plan.left_out
-        aside = f"; {left_out} more are left out, since a contestant has learned from them" if left_out else ""
+        aside = f"; left out, since a contestant has learned from them: {left_out}" if left_out else ""
         among = " and ".join((", ".join(session.judging.contestants[:-1]), session.judging.contestants[-1]))
         return [
             f"{session.judging.id}: {among}, judged by {self._judge}; {len(places)} prompts{aside}",

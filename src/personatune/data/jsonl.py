@@ -160,6 +160,11 @@ def _likely_cause(text: str, error: json.JSONDecodeError) -> str:
         return "; the line breaks off (a line break inside a text is written \\n)"
     if error.msg == "Extra data":
         return "; a second value follows the first on the same line"
+    if error.msg == "Expecting ',' delimiter":
+        met = text[error.pos]
+        return {"]": "; a } is missing before the ]", "}": "; a ] is missing before the }"}.get(
+            met, '; a comma is missing, or a " inside a text is not written \\"'
+        )
     return ""
 
 

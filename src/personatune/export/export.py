@@ -147,7 +147,8 @@ def _identity_now(persona: Persona, run: str) -> str | None:
 def target_of(name: str) -> Target:
     """The target with this name. Raises `UsageError` when there is none."""
     if name not in TARGETS:
-        raise UsageError(f"nothing can be exported to {name!r}", fix=f"--to with one of: {', '.join(TARGETS)}")
+        known = ", ".join((*TARGETS, "hub:NAME"))
+        raise UsageError(f"nothing can be exported to {name!r}", fix=f"--to with one of: {known}")
     found: Target = importlib.import_module(f"personatune.export.{TARGETS[name]}").TARGET
     return found
 

@@ -179,14 +179,14 @@ def _octets(work: Work) -> int:
 
 
 def _after(work: Work, folder: Path) -> list[str]:
-    lines = [f"python -m http.server -d {folder} {_PORT}   (then open http://localhost:{_PORT})"]
+    lines = [f"python -m http.server -b 127.0.0.1 -d {folder} {_PORT}   (then open http://localhost:{_PORT})"]
     try:
         page = json.loads((folder / page_json.FILE).read_text(encoding="utf-8"))
         sizes = page_json.fetched(page, built_page.own_octets())
     except (OSError, ValueError, RecursionError, KeyError, TypeError, PersonatuneError):
         return lines
     shown = "; ".join(f"{octets / 1e6:.0f} MB with {_CALLED[engine]}" for engine, octets in sizes.items())
-    lines.append(f"one visitor fetches {shown}")
+    lines.append(f"one visitor fetches: {shown}")
     return [*lines, *_smaller(work, sizes)]
 
 

@@ -65,9 +65,12 @@ def check(persona: Persona, which: str | None) -> str:
             raise UsageError(f"{which} does not say which model", fix="name it after a #, as in: .../v1#gemma")
         return wanted.which
     if not _RUN.fullmatch(which):
+        near = difflib.get_close_matches(which, [*UNTRAINED, *names], n=1)
         raise UsageError(
             f"{which!r} is no contestant of {persona.name}",
-            fix=f"after the @ stands a run, a server (remote:http://127.0.0.1:8080/v1#MODEL), a model on the hub "
+            fix=f"did you mean: {persona.folder}@{near[0]}"
+            if near
+            else f"after the @ stands a run, a server (remote:http://127.0.0.1:8080/v1#MODEL), a model on the hub "
             f"(hub:OWNER/NAME) or one of: "
             f"{', '.join(UNTRAINED)}; runs: {', '.join(names) or 'none yet'}",
         )

@@ -55,7 +55,7 @@ def resolve(name: str, on_stage: Stage = _silent) -> ModelSource:
         return _gguf(name, path, on_stage)
     if path.is_dir():
         return _folder(name, path, on_stage)
-    if _HUB_ID.fullmatch(name) and not name.endswith(".gguf"):
+    if _is_hub_id(name):
         return _hub(name, on_stage)
     raise ModelError(
         f"there is no model {name!r}: it is no file, no folder, no starter and no Hugging Face id",
@@ -67,10 +67,15 @@ def refuse_unknown(name: str) -> None:
     """Raise as `resolve` would for a name that stands for nothing here, without preparing or fetching a model."""
     if name.startswith("starter/"):
         starters.require(_known_starter(name))
-    elif not Path(name.removeprefix("hub:")).expanduser().exists() and (
-        settings.is_offline() or not _HUB_ID.fullmatch(name.removeprefix("hub:"))
-    ):
+        return
+    bare = name.removeprefix("hub:")
+    may_be_fetched = _is_hub_id(bare) and not settings.is_offline()
+    if not may_be_fetched and not Path(bare).expanduser().exists():
         resolve(name)
+
+
+def _is_hub_id(name: str) -> bool:
+    return _HUB_ID.fullmatch(name) is not None and not name.endswith(".gguf")
 
 
 def is_ready(name: str) -> bool:

@@ -29,6 +29,12 @@ Status = Literal["ok", "note", "problem"]
 
 INSTALL_TRAIN = "python -m pip install 'personatune[train]'"
 _PACKAGES = ("transformers", "peft", "accelerate", "safetensors", "gguf", "tokenizers")
+_EXTRAS = {
+    "onnx": ("onnxruntime", "onnxruntime", "fast engine for chat, no page to export"),
+    "gguf": ("xllamacpp", "llama.cpp", "page to export; files for llama.cpp and Ollama are not compared"),
+    "studio": ("fastapi", "fastapi", "studio in the browser"),
+}
+"""Extra, its package, what people call that, and what is missing without it."""
 _MEMORY_WANTED = 3.5e9  # the starter model with the default recipe, and something for everything else
 _DISK_WANTED = 2e9  # a starter model while it is prepared, and some runs
 _DISK_NEEDED = 5e8
@@ -69,6 +75,7 @@ def examine_system(*, ask_network: bool = False) -> SystemReport:
         "disk": _disk,
         "torch": _torch,
         "packages": _packages,
+        "extras": _extras,
         "device": _device,
         "starter models": _starters,
         "cache": _cache,
@@ -105,7 +112,8 @@ def _platform() -> Iterator[Check]:
 def _processor() -> Iterator[Check]:
     physical, usable = machine.cores()
     told = f"{physical} cores, " if physical else ""
-    yield Check(name="processor", status="ok", found=f"{machine.cpu_model()}; {told}{usable} threads to use")
+    threads = "thread" if usable == 1 else "threads"
+    yield Check(name="processor", status="ok", found=f"{machine.cpu_model()}; {told}{usable} {threads} to use")
     bf16 = machine.bf16_instructions()
     if bf16 is None:
         found = "the system does not say; training measures the speed"
@@ -175,6 +183,16 @@ def _packages() -> Iterator[Check]:
             yield Check(name=name, status="problem", found="not installed", fix=INSTALL_TRAIN)
         else:
             yield _unfit(name, version) or Check(name=name, status="ok", found=version)
+
+
+def _extras() -> Iterator[Check]:
+    for extra, (package, name, use) in _EXTRAS.items():
+        version = _version(package)
+        if version is None:
+            fix = f"python -m pip install 'personatune[{extra}]'"
+            yield Check(name=name, status="note", found=f"not installed: no {use}", fix=fix)
+        else:
+            yield Check(name=name, status="ok", found=version)
 
 
 def _unfit(package: str, version: str) -> Check | None:

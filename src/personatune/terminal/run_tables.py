@@ -76,13 +76,17 @@ def run_panel(run: RunRecord) -> Panel:
     return Panel(grid, title=_plain(f"{flat.get('persona', '')} {run.name}".strip()), title_align="left")
 
 
+_ALWAYS_OTHERS = ("run", "created", "fingerprint", "trained", "finished")
+"""Keys that two trainings never share; neither do they share hashes. What was asked for stands in `command`."""
+
+
 def diff_table(a: RunRecord, b: RunRecord) -> Table:
     """The manifest keys in which two runs differ; a dash where one run has no such key."""
     left, right = flattened(a.manifest), flattened(b.manifest)
     table = _table("", a.name, b.name)
     for key in left | right:
-        if key.startswith("files."):
-            continue  # the hashes of two trainings always differ
+        if key in _ALWAYS_OTHERS or key.startswith(("files.", "recipe.given")):
+            continue
         if key not in left or key not in right or not _equal(left[key], right[key]):
             table.add_row(_plain(key), _value(left, key), _value(right, key))
     if not table.rows:
@@ -234,6 +238,10 @@ def _value(flat: dict[str, Any], key: str) -> Text:
     if key not in flat:
         return Text(_NONE, style="dim")
     value = flat[key]
+    if key.endswith("_bytes") and _is_number(value):
+        return Text(f"{value / 1e9:.1f} GB")
+    if isinstance(value, float):
+        return Text(f"{value:.5g}")
     return Text("none" if value is None else _printable(value))
 
 

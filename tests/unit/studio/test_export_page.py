@@ -67,7 +67,7 @@ def test_how_to_see_the_latest_page_that_is_there(odd: Pages):
                 (odd.persona.folder / folder).mkdir(parents=True)
                 (odd.persona.folder / folder / "page.json").write_text("{}")
     text = html.unescape(odd.get("/export"))
-    assert f"python -m http.server -d '{odd.persona.folder / 'exports/of mine'}' 8000" in text
+    assert f"python -m http.server -b 127.0.0.1 -d '{odd.persona.folder / 'exports/of mine'}' 8000" in text
     assert "exports/first 8000" not in text
 
 

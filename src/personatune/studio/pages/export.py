@@ -179,7 +179,8 @@ def _packed(request: Request, persona: Persona) -> dict[str, Any]:
         found = list(reversed(artefacts.listed(store)))
     packed = [(one, *_where(persona, one)) for one in found]
     page = next(((one.id, folder) for one, folder, there in packed if one.target == "web" and there), None)
-    serve = (page[0], shlex.join(["python", "-m", "http.server", "-d", str(page[1]), "8000"])) if page else None
+    command = ["python", "-m", "http.server", "-b", "127.0.0.1", "-d"]
+    serve = (page[0], shlex.join([*command, str(page[1]), "8000"])) if page else None
     return {"packed": packed, "serve": serve, "work": at_work(request, persona, ("export",))}
 
 
