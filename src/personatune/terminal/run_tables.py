@@ -39,27 +39,23 @@ def runs_table(runs: Sequence[RunRecord], width: int = _WIDE) -> Table:
     In a narrow terminal (`width` in characters) what `runs show` tells of a run is left to it.
     """
     wide = width >= _WIDE
-    table = _table("run", "when", "status", "model")
-    if wide:
-        table.add_column("method")
-        table.add_column("epochs", justify="right")
-    for heading in ("held-out", "stopped", "time"):
+    table = _table("run", "when", "status", "model", "method")
+    for heading in ("epochs", "held-out", "stopped", "time") if wide else ("held-out", "stopped"):
         table.add_column(heading, justify="right")
     if wide:
         table.add_column("data", no_wrap=True)
     for run in runs:
         flat = flattened(run.manifest)
-        told = [_plain(flat.get("recipe.resolved.method")), _number(flat.get("epochs"))]
         table.add_row(
             run.name,
             f"{run.created.astimezone():%m-%d %H:%M}",
             Text(run.status, style=_STATUS_STYLES[run.status]),
             _plain(run.model if wide else run.model.rstrip("/").rpartition("/")[2]),
-            *(told if wide else ()),
+            _plain(flat.get("recipe.resolved.method")),
+            *([_number(flat.get("epochs"))] if wide else ()),
             _change(flat.get("heldout.nll_before"), flat.get("heldout.nll_after")),
             _of(flat.get("stop.stopped"), flat.get("stop.probes")),
-            _seconds(flat.get("seconds.train")),
-            *([_plain(run.dataset[:8] if run.dataset else None)] if wide else ()),
+            *([_seconds(flat.get("seconds.train")), _plain(run.dataset[:8] if run.dataset else None)] if wide else ()),
         )
     return table
 
