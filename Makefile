@@ -57,7 +57,6 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,onnx,starter,bench]'
 	$(BIN)/python benchmarks/bench.py
-	$(BIN)/python benchmarks/engines.py
 
 ## Install Ray, and run a plan on a cluster of two nodes, one of which is killed.
 ray-check: $(VENV)/.installed-dev

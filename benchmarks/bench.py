@@ -343,6 +343,14 @@ def _llama_cpp(at_once: int, replies: int) -> dict[str, Any]:
     return {"seconds": seconds, "tokens": tokens, "tokens_a_second": tokens / seconds}
 
 
+def engines() -> dict[str, Any]:
+    """One reply at a time through the fast engine, torch and transformers, at both sizes (engines.py)."""
+    command = [sys.executable, Path(__file__).with_name("engines.py"), "--repeats", "3"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return {f"{name}_{size}": value for size in ("full", "32768") for name, value in found[size].items()}
+
+
 WAYS: dict[str, Callable[[], dict[str, Any]]] = {
     "peak": peak,
     "ours": ours,
@@ -354,6 +362,7 @@ WAYS: dict[str, Callable[[], dict[str, Any]]] = {
     "one-at-a-time": one_at_a_time,
     "llama-cpp": llama_cpp,
     "llama-cpp-sweep": llama_cpp_sweep,
+    "engines": engines,
     "public-heldout": public_heldout,
     "trl-heldout": trl_heldout,
 }
@@ -419,6 +428,7 @@ def ratios(of: dict[str, dict[str, Any]]) -> dict[str, float]:
         if "sweep" in of and rival in of:
             ratio = of["sweep"]["tokens_a_second"] / of[rival]["tokens_a_second"]
             found[f"sweep_over_{rival.replace('-', '_')}"] = ratio
+    found |= {f"chat_{name}": value for name, value in of.get("engines", {}).items() if "_over_" in name}
     return {name: round(value, 3) for name, value in found.items()}
 
 
