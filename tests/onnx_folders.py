@@ -43,7 +43,8 @@ def three_models(tiny_gemma: Path, tiny_llama: Path, folder: Path) -> dict[str, 
     made = {"gemma": save(gemma, folder / "gemma"), "llama": save(llama, folder / "llama")}
     kept = vocabulary.Vocabulary(tuple(range(500)), 600, "en")
     trimmed = vocabulary.trim(load_base(resolve(str(made["gemma"])), FP32), kept)
-    with torch.no_grad():  # a norm of 1 everywhere would hide one that is left out
+    with torch.no_grad(), torch.random.fork_rng():  # a norm of 1 everywhere would hide one that is left out
+        torch.manual_seed(1)  # and other weights every time would now and then be a draw apart
         for parameter in trimmed.model.parameters():
             if parameter.dim() == 1:
                 parameter += 0.1 * torch.randn_like(parameter)
